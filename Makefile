@@ -1,0 +1,39 @@
+# `make demo` and `make test` are all that is needed; each makes the environment first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-oldest figures clean
+
+demo: $(VENV)/installed
+	$(BIN)/python demos/moons.py --output moons.png
+
+test: $(VENV)/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+# The tests against the oldest versions that setup.cfg names.
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[test]'
+	.venv-oldest/bin/python -m pytest
+
+figures: $(VENV)/installed
+	$(BIN)/python demos/moons.py --output docs/figures/moons.png
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-oldest build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

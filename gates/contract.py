@@ -1,0 +1,267 @@
+"""The contract of a gate, and the chores that are done around every gate.
+
+A gate's author writes mathematics only. Reducing a gradient back to the shape of a broadcast input and checking
+counts, shapes and dtypes is done once, here, by whoever runs the gate: a graph, an engine, or the checker.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+
+class GateError(ValueError):
+    """A gate was given, or gave back, something that breaks its contract."""
+
+
+class Gate(ABC):
+    """``Z = f(X1, ..., Xn)`` and its chain rule ``dXi = (dZ/dXi)^T dZ``.
+
+    A gate is pure: its attributes are settings, `forward` and `backward` read their arguments, write into none of
+    them, and give the same answer twice. Nothing is kept between the two: `backward` gets the inputs again.
+
+    Calling a gate on nodes makes a node; calling it on arrays computes `forward` and checks the result.
+
+    Examples
+    --------
+    >>> class Square(Gate):
+    ...     def forward(self, X):
+    ...         return X * X
+    ...     def backward(self, X, dZ):
+    ...         return 2 * X * dZ
+    >>> Square()(np.array([1.0, 2.0, 3.0]))
+    array([1., 4., 9.])
+    """
+
+    # The signatures are open on purpose: an author names the inputs as the formula does, `forward(self, W, X)`.
+    @abstractmethod
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return Z for the inputs X1, ..., Xn."""
+
+    @abstractmethod
+    def backward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return one gradient per input, in the inputs' order, for the same inputs followed by dZ = dL/dZ.
+
+        ``None`` stands for "no gradient" (labels, indices). A gradient may have the shape that the input was
+        broadcast to: whoever runs the gate adds it up.
+        """
+
+    def __call__(self, *inputs: Any, name: str | None = None) -> Any:
+        """Apply the gate: to nodes it makes a node called `name`, to arrays it computes.
+
+        Raises
+        ------
+        GateError
+            If the number of inputs is wrong, or (for arrays) if the inputs do not fit or `forward` breaks the contract.
+        """
+        check_count(self, len(inputs))
+        for value in inputs:
+            # As in NumPy's own protocols, an input that is not an array may say itself what applying a gate means.
+            if hasattr(value, "apply_gate"):
+                return value.apply_gate(self, inputs, name)
+        return run_forward(self, [as_array(value) for value in inputs])
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
+        return f"{type(self).__name__}({settings})"
+
+
+class ElementwiseGate(Gate):
+    """``Z = f(X)`` element by element, so ``dX = f'(X) dZ``: a subclass writes `forward` and `derivative`."""
+
+    @abstractmethod
+    def derivative(self, X: Array) -> Array:
+        """Return f'(X), in the shape and dtype of X."""
+
+    def backward(self, X: Array, dZ: Array) -> Array:
+        return self.derivative(X) * dZ
+
+
+@functools.cache
+def _input_names(forward: Any) -> tuple[tuple[str, ...], int, bool]:
+    """Names of the inputs of an unbound `forward`, how many are required, and whether any number may follow."""
+    parameters = list(inspect.signature(forward).parameters.values())[1:]
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = sum(p.default is p.empty for p in named)
+    return tuple(p.name for p in named), required, any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def input_names(gate: Gate, count: int) -> list[str]:
+    """Names of the first `count` inputs of a gate, as its `forward` spells them."""
+    names, _, _ = _input_names(type(gate).forward)
+    return [*names, *(f"input {i + 1}" for i in range(len(names), count))][:count]
+
+
+def check_count(gate: Gate, count: int) -> None:
+    """Raise GateError unless the gate takes `count` inputs."""
+    names, required, any_number = _input_names(type(gate).forward)
+    if count < max(required, 1) or (count > len(names) and not any_number):
+        expected = str(required) if required == len(names) else f"{required} to {len(names)}"
+        if any_number:
+            expected = f"{max(required, 1)} or more"
+        listed = f" ({', '.join(names)})" if names else ""
+        raise GateError(f"{type(gate).__name__} takes {expected} inputs{listed}, got {count}")
+
+
+def as_array(value: Any, what: str = "an input", *, error: type[ValueError] = GateError) -> Array:
+    """Convert to an array of real numbers; raise `error`, saying `what` it is, when that cannot be done."""
+    try:
+        array = np.asarray(value)
+    except ValueError as problem:
+        raise error(f"{what} must be an array of numbers, got rows of unequal length ({problem})") from problem
+    if array.dtype.kind not in "biuf":
+        kind = "strings" if array.dtype.kind in "SU" else f"dtype {array.dtype}"
+        raise error(f"{what} must be an array of real numbers, got {type(value).__name__} with {kind}")
+    return array
+
+
+def float_dtype(values: Sequence[Array]) -> np.dtype[Any] | None:
+    """Return the common dtype of the floating arrays among `values`, None when there is none."""
+    found: np.dtype[Any] | None = None
+    for value in values:
+        dtype = value.dtype
+        if dtype.kind == "f" and dtype is not found:
+            found = dtype if found is None else np.result_type(found, dtype)
+    return found
+
+
+def describe(names: Sequence[str], values: Sequence[Array]) -> str:
+    """Return ``W1 (2, 3), X (200, 2)`` for use in messages."""
+    return ", ".join(f"{name} {value.shape}" for name, value in zip(names, values, strict=True))
+
+
+def _result_array(value: Any, what: str) -> Array:
+    if isinstance(value, np.ndarray | np.generic | float | int):
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            return array
+        raise GateError(f"{what} must be an array of real numbers, got dtype {array.dtype}")
+    raise GateError(f"{what} must be an array, got {type(value).__name__}")
+
+
+def run_forward(
+    gate: Gate, inputs: Sequence[Array], title: str | None = None, names: Sequence[str] | None = None
+) -> Array:
+    """Compute ``Z = gate.forward(*inputs)`` and hold the gate to its contract.
+
+    Parameters
+    ----------
+    gate : Gate
+        The gate to run.
+    inputs : sequence of arrays
+        Its inputs.
+    title, names : str and sequence of str, optional
+        What messages call the gate and its inputs; by default as the class and its `forward` do.
+
+    Returns
+    -------
+    Z : array
+        The output; floating inputs of one dtype give an output of that dtype.
+
+    Raises
+    ------
+    GateError
+        If the inputs do not fit the gate, or the output is no array of the inputs' dtype.
+    """
+    title = title or type(gate).__name__
+    try:
+        Z = gate.forward(*inputs)
+    except GateError as error:
+        raise GateError(f"{title}: {error}") from error
+    except (ValueError, IndexError, TypeError) as error:
+        names = names or input_names(gate, len(inputs))
+        raise GateError(f"{title}: forward failed for inputs {describe(names, inputs)}: {error}") from error
+    if type(Z) is not np.ndarray:
+        Z = _result_array(Z, f"{title}: forward's result")
+    expected = float_dtype(inputs)
+    if expected is not None and Z.dtype != expected:
+        raise GateError(
+            f"{title}: forward must return {expected}, the dtype of its inputs, got {Z.dtype}; "
+            "a NumPy scalar such as np.sqrt(2.0) is float64 and widens float32 (write math.sqrt(2.0), a Python float)"
+        )
+    return Z
+
+
+def run_backward(
+    gate: Gate,
+    inputs: Sequence[Array],
+    dZ: Array,
+    title: str | None = None,
+    names: Sequence[str] | None = None,
+) -> tuple[Array | None, ...]:
+    """Compute ``gate.backward(*inputs, dZ)``, hold it to its contract, and fit each gradient to its input.
+
+    Returns
+    -------
+    gradients : tuple
+        One per input: an array of the input's shape (and dtype, if that is floating), or None.
+
+    Raises
+    ------
+    GateError
+        If the number of gradients, or a gradient's shape or dtype, is wrong.
+    """
+    title = title or type(gate).__name__
+    names = names or input_names(gate, len(inputs))
+    try:
+        result = gate.backward(*inputs, dZ)
+    except GateError as error:
+        raise GateError(f"{title}: {error}") from error
+    except (ValueError, IndexError, TypeError) as error:
+        listed = describe([*names, "dZ"], [*inputs, dZ])
+        raise GateError(f"{title}: backward failed for {listed}: {error}") from error
+    gradients = result if isinstance(result, tuple | list) else (result,)
+    if len(gradients) != len(inputs):
+        raise GateError(
+            f"{title}: backward must return {len(inputs)} gradients, one for each of {', '.join(names)} "
+            f"in this order (None for no gradient), got {len(gradients)}"
+        )
+    wide = float_dtype([*inputs, dZ]) or np.dtype(np.float64)
+    return tuple(
+        None if gradient is None else _fit(gradient, value, dZ, wide, title, name)
+        for gradient, value, name in zip(gradients, inputs, names, strict=True)
+    )
+
+
+def _fit(gradient: Any, value: Array, dZ: Array, wide: np.dtype[Any], title: str, name: str) -> Array:
+    """Reduce one gradient to the shape and dtype of its input, or say why that cannot be right."""
+    if type(gradient) is not np.ndarray:
+        gradient = _result_array(gradient, f"{title}: backward's gradient of {name}")
+    dtype = value.dtype if value.dtype.kind == "f" else wide
+    if gradient.dtype not in (dtype, wide):
+        raise GateError(f"{title}: backward's gradient of {name} must have dtype {dtype}, got {gradient.dtype}")
+    if gradient.shape != value.shape:
+        if not _was_broadcast(value.shape, gradient.shape, dZ.shape):
+            raise GateError(
+                f"{title}: backward's gradient of {name} must have the shape of {name}, {value.shape}, "
+                f"got {gradient.shape}"
+            )
+        gradient = unbroadcast(gradient, value.shape)
+    return gradient.astype(dtype, copy=False)
+
+
+def _was_broadcast(shape: tuple[int, ...], gradient: tuple[int, ...], output: tuple[int, ...]) -> bool:
+    """Whether a gradient of this shape comes from broadcasting: it is longer only where the output is as long."""
+    if len(gradient) < len(shape):
+        return False
+    padded = (1,) * (len(gradient) - len(shape)) + shape
+    reach = (1,) * (len(gradient) - len(output)) + output[len(output) - len(gradient) :]
+    return all(g == n or (n == 1 and g == z) for n, g, z in zip(padded, gradient, reach, strict=True))
+
+
+def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Add a gradient up over the axes along which an input of `shape` was broadcast.
+
+    Broadcasting repeats the input, so by the chain rule its gradient is the sum over the repetitions.
+    """
+    extra = gradient.ndim - len(shape)
+    stretched = tuple(extra + i for i, n in enumerate(shape) if n == 1 and gradient.shape[extra + i] != 1)
+    return gradient.sum(axis=(*range(extra), *stretched), keepdims=True).reshape(shape)

@@ -1,0 +1,372 @@
+"""Computation graphs of gates, evaluated and differentiated node by node: slow and transparent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gates.arithmetic import Operators
+from gates.contract import Array, Gate, as_array, float_dtype, run_backward, run_forward
+
+
+class GraphError(ValueError):
+    """A graph was built, fed or asked in a way that does not fit it."""
+
+
+class Node(Operators):
+    """``Z = gate(inputs)``: one value in a graph. Made by calling a gate on nodes: ``Tanh()(x, name="h")``.
+
+    A node is a description and holds no value; several graphs may share it.
+
+    Attributes
+    ----------
+    gate : Gate or None
+        What computes it; None for the sources `Input`, `Parameter` and `Constant`.
+    inputs : tuple of nodes
+        What it is computed from, in the order of the gate's inputs.
+    name : str or None
+        The name given to it. A graph names the nameless after their gates.
+    """
+
+    __slots__ = ("gate", "inputs", "name")
+
+    def __init__(self, gate: Gate | None, inputs: tuple[Node, ...], name: str | None) -> None:
+        if name is not None and not (isinstance(name, str) and name):
+            raise GraphError(f"a node's name must be a string that is not empty, got {name!r}")
+        self.gate, self.inputs, self.name = gate, inputs, name
+
+    def apply_gate(self, gate: Gate, inputs: Sequence[Any], name: str | None) -> Node:
+        """Make the node ``gate(*inputs)``; numbers and arrays among the inputs become constants."""
+        return Node(gate, tuple(x if isinstance(x, Node) else Constant(x) for x in inputs), name)
+
+    def __repr__(self) -> str:
+        kind = type(self).__name__ if self.gate is None else repr(self.gate)
+        return f"<{kind} {self.name!r}>" if self.name else f"<{kind}>"
+
+
+class Input(Node):
+    """A value that is fed anew each time: ``graph.forward(X=...)`` feeds ``Input("X")``."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        if name is None:
+            raise GraphError("an Input needs a name, by which it is fed")
+        super().__init__(None, (), name)
+
+
+class Parameter(Node):
+    """A value that training changes. The array is copied; integers become float64.
+
+    Assigning to `value` writes into the same array, so its shape and dtype stay.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any, name: str | None = None) -> None:
+        super().__init__(None, (), name)
+        array = as_array(value, "a Parameter's value", error=GraphError)
+        self._value = np.array(array, dtype=array.dtype if array.dtype.kind == "f" else np.float64)
+
+    @property
+    def value(self) -> Array:
+        return self._value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        array = as_array(value, f"parameter {self.name}", error=GraphError)
+        if array.shape != self._value.shape:
+            raise GraphError(f"parameter {self.name} must have shape {self._value.shape}, got {array.shape}")
+        self._value[...] = array
+
+
+class Constant(Node):
+    """A value that stays and gets no gradient. A Python number takes the dtype of the graph it stands in."""
+
+    __slots__ = ("is_number", "value")
+
+    def __init__(self, value: Any, name: str | None = None) -> None:
+        super().__init__(None, (), name)
+        self.is_number = isinstance(value, int | float)
+        self.value = np.array(as_array(value, "a constant", error=GraphError))
+
+
+Key: TypeAlias = str | Node
+
+
+class Values(Mapping[str, Array]):
+    """The arrays of a graph's nodes, by name or by node, in the order of computation. They are read-only."""
+
+    def __init__(self, graph: Graph, arrays: Sequence[Array | None]) -> None:
+        self._graph, self._arrays = graph, arrays
+
+    def __getitem__(self, key: Key) -> Array:
+        # A gradient may be missing (None); plain Array in the annotation spares every reader an assertion.
+        return self._arrays[self._graph.position(key)]  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._graph.names)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __contains__(self, key: object) -> bool:
+        return self._graph.find(key) is not None
+
+    def __repr__(self) -> str:
+        rows = (f"{name} {'None' if a is None else f'{a.shape} {a.dtype}'}" for name, a in self.items())
+        return f"<{', '.join(rows)}>"
+
+
+class Graph:
+    """All nodes that the outputs depend on, sorted once so that each comes after its inputs.
+
+    Parameters
+    ----------
+    *outputs : nodes
+        One or more nodes to compute; a loss, for training.
+
+    Attributes
+    ----------
+    nodes : tuple of nodes
+        In the order of computation.
+    names : list of str
+        Their names, unique; a nameless node is called after its gate, ``Tanh``, ``Tanh_2``, ...
+    outputs : tuple of nodes
+
+    Raises
+    ------
+    GraphError
+        If there is no output, an output is no node, or two nodes were given one name.
+
+    Examples
+    --------
+    >>> from nngraph import Graph, Input
+    >>> x, y, z = Input("x"), Input("y"), Input("z")
+    >>> graph = Graph(x * y + z)
+    >>> values = graph.forward(x=3, y=-2, z=5)
+    >>> gradients = graph.backward()
+    >>> print(values["Add"], gradients["x"], gradients["y"], gradients["z"])
+    -1.0 -2.0 3.0 1.0
+    """
+
+    def __init__(self, *outputs: Node) -> None:
+        for output in outputs:
+            if not isinstance(output, Node):
+                raise GraphError(f"a graph is made of nodes, got {output!r}")
+        if not outputs:
+            raise GraphError("a graph needs at least one output node")
+        self.outputs = outputs
+        self.nodes = _sort(outputs)
+        self._positions: dict[Key, int] = {node: i for i, node in enumerate(self.nodes)}
+        self.names = _unique_names(self.nodes)
+        self._positions.update({name: i for i, name in enumerate(self.names)})
+        self._inputs = [tuple(self._positions[x] for x in node.inputs) for node in self.nodes]
+        # What messages call a node and its inputs.
+        self._labels = [
+            (f"{type(node.gate).__name__} at node {name!r}", [self.names[i] for i in inputs])
+            for node, name, inputs in zip(self.nodes, self.names, self._inputs, strict=True)
+        ]
+        # Only what depends on an input or a parameter has a gradient.
+        self._varies: list[bool] = []
+        for node, inputs in zip(self.nodes, self._inputs, strict=True):
+            self._varies.append(isinstance(node, Input | Parameter) or any(self._varies[i] for i in inputs))
+        self._values: list[Array] | None = None
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters, in the order of computation."""
+        return tuple(node for node in self.nodes if isinstance(node, Parameter))
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The inputs, in the order of computation."""
+        return tuple(node for node in self.nodes if isinstance(node, Input))
+
+    def find(self, key: object) -> int | None:
+        """Return the position of a node or of a name in `nodes`, None if it is not there."""
+        return self._positions.get(key) if isinstance(key, str | Node) else None
+
+    def position(self, key: Key) -> int:
+        """Return the position of a node or of a name in `nodes`; raise GraphError if it is not there."""
+        found = self.find(key)
+        if found is None:
+            if isinstance(key, Node):
+                raise GraphError(f"{key!r} is a node of another graph")
+            shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
+            raise GraphError(f"no node is called {key!r}; this graph has {shown}")
+        return found
+
+    def forward(self, feeds: Mapping[Any, Any] | None = None, /, **named: Any) -> Values:
+        """Compute every node.
+
+        Parameters
+        ----------
+        feeds : mapping, optional
+            The inputs' values by node or by name.
+        **named : array-like
+            The inputs' values by name: ``graph.forward(X=..., y=...)``. Python numbers become float64.
+
+        Returns
+        -------
+        values : Values
+            Every node's value, as it was at this call: later changes of the parameters do not show.
+
+        Raises
+        ------
+        GraphError
+            If an input is missing, unknown, fed twice, or no array of real numbers.
+        GateError
+            If a gate cannot take what it gets, or breaks its contract; names the node and its inputs.
+        """
+        values = self._sources(feeds or {}, named)
+        for i, node in enumerate(self.nodes):
+            if node.gate is not None:
+                inputs = [values[j] for j in self._inputs[i]]
+                values[i] = run_forward(node.gate, inputs, *self._labels[i])
+                # A gate that would write into an input is told so by NumPy, and no reader changes a value unawares.
+                values[i].flags.writeable = False
+        self._values = values
+        return Values(self, values)
+
+    def backward(self, upstream: Any = None, /) -> Values:
+        """Differentiate the outputs by every node, at the values of the last `forward`.
+
+        Parameters
+        ----------
+        upstream : number, array, or mapping from output (node or name) to these, optional
+            The gradients that arrive at the outputs; 1 if there is one output and it is a scalar.
+
+        Returns
+        -------
+        gradients : Values
+            Every node's gradient; None where there is none (constants, labels, what no output depends on).
+
+        Raises
+        ------
+        GraphError
+            Before any `forward`; if upstream gradients are missing or do not fit the outputs.
+        GateError
+            If a gate's backward breaks its contract; names the node and its inputs.
+        """
+        values = self._values
+        if values is None:
+            raise GraphError("backward needs the values of a forward; call graph.forward(...) first")
+        gradients = self._upstream(upstream, values)
+        # A sum is our own array and may grow in place; a gradient that a gate returned may be shared.
+        summed = [False] * len(gradients)
+        for i in range(len(self.nodes) - 1, -1, -1):
+            gate, dZ = self.nodes[i].gate, gradients[i]
+            if dZ is None:
+                continue
+            dZ.flags.writeable = False
+            if gate is None or not self._varies[i]:
+                continue
+            inputs = [values[j] for j in self._inputs[i]]
+            parts = run_backward(gate, inputs, dZ, *self._labels[i])
+            for j, part in zip(self._inputs[i], parts, strict=True):
+                if part is None or not self._varies[j]:
+                    continue
+                total = gradients[j]
+                if total is None:
+                    gradients[j] = part
+                elif summed[j]:
+                    total += part
+                else:
+                    gradients[j], summed[j] = np.asarray(total + part), True
+        return Values(self, gradients)
+
+    def _sources(self, feeds: Mapping[Any, Any], named: Mapping[str, Any]) -> list[Array]:
+        """Return a list with the values of the sources in their places."""
+        fed: dict[Node, Array] = {}
+        for key, value in [*feeds.items(), *named.items()]:
+            node = self.nodes[self.position(key)]
+            if not isinstance(node, Input):
+                raise GraphError(f"{self.names[self.position(key)]!r} is not an input; only inputs are fed")
+            if node in fed:
+                raise GraphError(f"input {node.name!r} is fed twice")
+            array = as_array(value, f"input {node.name!r}", error=GraphError)
+            fed[node] = array.astype(np.float64) if isinstance(value, int) else array.view()
+        missing = [repr(node.name) for node in self.inputs if node not in fed]
+        if missing:
+            raise GraphError(f"inputs are missing: {', '.join(missing)}; feed them by name: forward(name=...)")
+        floats = [*fed.values(), *(p.value for p in self.parameters)]
+        dtype = float_dtype(floats) or np.dtype(np.float64)
+        values: list[Array] = []
+        for node in self.nodes:
+            if isinstance(node, Parameter):
+                value = node.value.copy()
+            elif isinstance(node, Constant):
+                value = node.value.astype(dtype) if node.is_number else node.value.copy()
+            else:
+                value = fed.get(node, _NOTHING)
+            values.append(value)
+            value.flags.writeable = False
+        return values
+
+    def _upstream(self, upstream: Any, values: list[Array]) -> list[Array | None]:
+        """Return a list of gradients with those of the outputs in their places."""
+        if not isinstance(upstream, Mapping):
+            if len(self.outputs) > 1:
+                listed = ", ".join(self.names[self.position(output)] for output in self.outputs)
+                raise GraphError(f"several outputs ({listed}): give backward a dict of their upstream gradients")
+            if upstream is None and values[self.position(self.outputs[0])].ndim:
+                shape = values[self.position(self.outputs[0])].shape
+                raise GraphError(f"the output has shape {shape} and is no scalar: give backward its upstream gradient")
+            upstream = {self.outputs[0]: 1.0 if upstream is None else upstream}
+        gradients: list[Array | None] = [None] * len(values)
+        for key, gradient in upstream.items():
+            i = self.position(key)
+            if self.nodes[i] not in self.outputs:
+                raise GraphError(f"{self.names[i]!r} is not an output of this graph, so no gradient arrives there")
+            array = as_array(gradient, f"the upstream gradient of {self.names[i]!r}", error=GraphError)
+            if array.shape != values[i].shape:
+                expected = f"must have its shape, {values[i].shape}, got {array.shape}"
+                raise GraphError(f"the upstream gradient of {self.names[i]!r} {expected}")
+            gradients[i] = array.astype(float_dtype([values[i]]) or np.float64)
+        return gradients
+
+
+# Stands for a value that is not computed yet.
+_NOTHING: Array = np.empty(0)
+
+
+def _sort(outputs: Sequence[Node]) -> tuple[Node, ...]:
+    """Sort topologically, depth first, with a stack of our own: no recursion, linear in nodes and edges.
+
+    Of a node's inputs those that are computed come first and then the sources, so that a chain of layers reads as it
+    was written: W1 before W2.
+    """
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(output, False) for output in reversed(outputs)]
+    while stack:
+        node, inputs_done = stack.pop()
+        if inputs_done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            computed_first = sorted(node.inputs, key=lambda x: x.gate is None)
+            stack.extend((x, False) for x in reversed(computed_first) if x not in seen)
+    return tuple(order)
+
+
+def _unique_names(nodes: Sequence[Node]) -> list[str]:
+    given: dict[str, Node] = {}
+    for node in nodes:
+        if node.name is not None and given.setdefault(node.name, node) is not node:
+            raise GraphError(f"two nodes are called {node.name!r}: {given[node.name]!r} and {node!r}; rename one")
+    counts: dict[str, int] = {}
+    names = []
+    for node in nodes:
+        name = node.name
+        while name is None:
+            kind = type(node if node.gate is None else node.gate).__name__.removesuffix("Gate") or "Gate"
+            counts[kind] = counts.get(kind, 0) + 1
+            name = kind if counts[kind] == 1 else f"{kind}_{counts[kind]}"
+            name = None if name in given else name
+        names.append(name)
+    return names

@@ -1,0 +1,318 @@
+"""A Model: layers of gates chained into a graph, trained by gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from gates.arithmetic import AddGate, MultiplyGate
+from gates.contract import Array, Gate, check_count
+from gates.layers import Tanh
+from gates.outputs import OutputGate, Softmax
+from nngraph.graph import Graph, GraphError, Input, Node, Parameter, Values
+from nngraph.initializers import Generator, Initializer, glorot_uniform
+from nngraph.progress import progress_bar
+from nngraph.training import Objective, gradient_descent
+from nngraph.validation import features, generator, not_negative, targets, whole_number
+
+
+@dataclass(frozen=True)
+class Dense:
+    """``A = layer(X W + b)``, a fully connected layer.
+
+    Parameters
+    ----------
+    width : int
+        The number of its units, the columns of W.
+    layer : Gate or None, default=None
+        The activation; None for none, as before a Softmax output.
+    use_bias : bool or None, default=None
+        Whether there is a b; None for what the model says.
+    initializer : callable or None, default=None
+        Its initial weights (see `nngraph.initializers`); None for what the model says.
+    """
+
+    width: int
+    layer: Gate | None = None
+    use_bias: bool | None = None
+    initializer: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        whole_number(self.width, "a layer's width", 1)
+        if self.layer is not None:
+            _expect(self.layer, Gate, "a layer")
+            check_count(self.layer, 1)
+
+
+def _expect(value: Any, kind: type, what: str) -> None:
+    if not isinstance(value, kind):
+        advice = f"; write {value.__name__}()" if isinstance(value, type) and issubclass(value, kind) else ""
+        raise GraphError(f"{what} must be an instance of {kind.__name__}, got {value!r}{advice}")
+
+
+class ParameterViews(Sequence[Array]):
+    """The arrays of some parameters; assigning to an element writes into the parameter."""
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        self._parameters = parameters
+
+    def __getitem__(self, i: Any) -> Any:
+        return [p.value for p in self._parameters[i]] if isinstance(i, slice) else self._parameters[i].value
+
+    def __setitem__(self, i: int, value: Any) -> None:
+        self._parameters[i].value = value
+
+    def __iter__(self) -> Iterator[Array]:
+        return (p.value for p in self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+class Model:
+    """A chain of layers with an output, or any graph with one input and an output.
+
+    Parameters
+    ----------
+    architecture : sequence, or node
+        Widths, ``[2, 3, 2]``: two features, three hidden units, two scores; or an input width followed by `Dense`
+        specifications (and widths); or the scores node of a graph built by hand, with one `Input`.
+    layer : Gate, default=Tanh()
+        The activation of the hidden layers that are given by a width.
+    last_layer : Gate or None, default=None
+        The activation of the last layer if it is given by a width.
+    output : OutputGate, default=Softmax()
+        The loss and the prediction.
+    use_bias : bool, default=True
+        Whether the layers have a bias.
+    initializer : callable, default=glorot_uniform
+        The initial weights, see `nngraph.initializers`.
+    dtype : {float64, float32}, default=float64
+        What everything is computed in. A scores node brings its parameters' own.
+    random_state : int, RandomState, Generator or None, default=None
+        Where the initial weights are drawn from, layer by layer, W before b. NumPy's global generator is never used.
+
+    Attributes
+    ----------
+    graph : Graph
+        Of the loss; its inputs are the features and ``y``.
+    scores : node
+        What the output predicts from.
+    output : OutputGate
+    W, b : sequences of arrays
+        The weights (parameters with two or more axes) and the biases (the others). Change them in place or assign to
+        an element: ``model.W[0] = ...``.
+    loss_history : list of float
+        ``loss_history[k]`` is the loss after k passes of `train`, 0 for before the first.
+
+    Raises
+    ------
+    GateError, GraphError, ValueError
+        If the parts do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nngraph import Model
+    >>> X, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 1, 0])
+    >>> model = Model([2, 8, 2], random_state=0)
+    >>> model.train(X, y, num_passes=2000, epsilon=0.1, reg_lambda=0)
+    >>> model.predict(X)
+    array([0, 1, 1, 0])
+    """
+
+    def __init__(
+        self,
+        architecture: Sequence[int | Dense] | Node,
+        *,
+        layer: Gate = Tanh(),
+        last_layer: Gate | None = None,
+        output: OutputGate = Softmax(),
+        use_bias: bool = True,
+        initializer: Initializer = glorot_uniform,
+        dtype: Any = np.float64,
+        random_state: Any = None,
+    ) -> None:
+        _expect(output, OutputGate, "the output")
+        self.output = output
+        if isinstance(architecture, Node):
+            self.scores, self._width = architecture, None
+        else:
+            rng = generator(random_state)
+            self.scores = _chain(architecture, layer, last_layer, use_bias, initializer, _dtype(dtype), rng)
+            self._width = whole_number(architecture[0], "the input width", 1)
+        self._scorer = Graph(self.scores)
+        if len(self._scorer.inputs) != 1:
+            names = ", ".join(repr(node.name) for node in self._scorer.inputs)
+            raise GraphError(f"the scores must depend on exactly one Input, got {names or 'none'}")
+        dtypes = {p.value.dtype for p in self._scorer.parameters}
+        if len(dtypes) != 1:
+            raise GraphError(f"the scores must depend on parameters, all of one dtype, got {sorted(map(str, dtypes))}")
+        self.dtype = dtypes.pop()
+        (self._X,) = self._scorer.inputs
+        self._y = Input("y")
+        self.graph = Graph(output(self.scores, self._y, name="loss"))
+        self.loss_history: list[float] = []
+
+    @property
+    def W(self) -> ParameterViews:
+        return ParameterViews([p for p in self.graph.parameters if p.value.ndim >= 2])
+
+    @property
+    def b(self) -> ParameterViews:
+        return ParameterViews([p for p in self.graph.parameters if p.value.ndim < 2])
+
+    @property
+    def parameters(self) -> MappingProxyType[str, Array]:
+        """All parameters' arrays by name; change them in place."""
+        return MappingProxyType({self.graph.names[self.graph.position(p)]: p.value for p in self.graph.parameters})
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in self.parameters.items())
+        count = sum(value.size for value in self.parameters.values())
+        return f"<Model with {shapes}: {count} parameters, {self.dtype}; output {self.output!r}>"
+
+    def train(
+        self,
+        X: Any,
+        y: Any,
+        num_passes: int = 20000,
+        epsilon: float = 0.01,
+        reg_lambda: float = 0.01,
+        print_loss: bool = False,
+    ) -> None:
+        """Descend ``J = sum of losses + reg_lambda / 2 * sum(W^2)`` by ``theta <- theta - epsilon dJ/dtheta``.
+
+        Each pass takes all data at once. J sums the losses even where the output reports their mean, so epsilon goes
+        with the number of examples: twice the data is twice the step.
+
+        Parameters
+        ----------
+        X : array-like of shape (examples, features)
+            The features.
+        y : array-like
+            The targets, as the output wants them: for Softmax integer labels of shape (examples,).
+        num_passes : int, default=20000
+            How many steps to take; 0 only measures the loss.
+        epsilon : float, default=0.01
+            The learning rate.
+        reg_lambda : float, default=0.01
+            The strength of the penalty on W; the biases are free.
+        print_loss : bool, default=False
+            Whether to print the loss (without the penalty) after every 1,000th pass.
+
+        Raises
+        ------
+        ValueError, GateError
+            If the data or a number is bad; before any weight is changed.
+        DivergenceError
+            If a value is no longer finite; the last finite weights are kept.
+
+        Warns
+        -----
+        UserWarning
+            If interrupted with Ctrl-C; the weights of the last complete pass are kept.
+        """
+        num_passes = whole_number(num_passes, "num_passes", 0)
+        epsilon = not_negative(epsilon, "epsilon")
+        objective = self._objective(X, y, reg_lambda)
+        with progress_bar(num_passes) as update:
+
+            def report(passes: int, loss: float) -> None:
+                if print_loss and passes % 1000 == 1:
+                    print(f"Loss after iteration {passes - 1}: {loss:f}")
+                update(passes, loss)
+
+            gradient_descent(objective, num_passes, epsilon, self.loss_history, report)
+
+    def objective(self, X: Any, y: Any, reg_lambda: float = 0.01) -> tuple[float, dict[str, Array]]:
+        """Return J, which `train` descends, and dJ/dp for every parameter p by name; see `train`."""
+        objective = self._objective(X, y, reg_lambda)
+        value = objective.value(objective.forward())
+        gradient = objective.gradient(self.graph.backward(objective.scale))
+        return value, dict(zip(self.parameters, gradient, strict=True))
+
+    def calculate_loss(self, X: Any, y: Any) -> float:
+        """Return the loss on the data as the output defines it, by default the mean; without the penalty."""
+        return float(self.graph.forward(self._feeds(X, y))["loss"])
+
+    def predict(self, X: Any) -> Array:
+        """Return the predictions for X of shape (examples, features): labels, or values of a regression."""
+        return self.output.predict(self._scores(X))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, (examples, classes); GateError if the output gives none."""
+        return self.output.predict_proba(self._scores(X))
+
+    def activations(self, X: Any) -> Values:
+        """Return the value of every node up to the scores, by name: for widths X, W1, b1, XW1, Z1, A1, ..."""
+        return self._scorer.forward({self._X: features(X, self.dtype, self._width)})
+
+    def gradients(self, X: Any, y: Any) -> Values:
+        """Return the gradient of the loss by every node, by name; see `calculate_loss`."""
+        self.graph.forward(self._feeds(X, y))
+        return self.graph.backward()
+
+    def _scores(self, X: Any) -> Array:
+        return self.activations(X)[self.scores]
+
+    def _feeds(self, X: Any, y: Any) -> dict[Node, Array]:
+        rows = features(X, self.dtype, self._width)
+        return {self._X: rows, self._y: targets(y, len(rows))}
+
+    def _objective(self, X: Any, y: Any, reg_lambda: float) -> Objective:
+        reg_lambda = not_negative(reg_lambda, "reg_lambda")
+        feeds = self._feeds(X, y)
+        losses = self.output.divisor(self._scorer.forward({self._X: feeds[self._X]})[self.scores], feeds[self._y])
+        return Objective(self.graph, feeds, float(losses) if self.output.reduction == "mean" else 1.0, reg_lambda)
+
+
+def _dtype(dtype: Any) -> np.dtype[Any]:
+    found: np.dtype[Any] | None
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in (np.float64, np.float32):
+        raise ValueError(f"dtype must be float64 or float32, got {dtype!r}")
+    return found
+
+
+def _chain(
+    architecture: Any,
+    layer: Gate,
+    last_layer: Gate | None,
+    use_bias: bool,
+    initializer: Initializer,
+    dtype: np.dtype[Any],
+    rng: Generator,
+) -> Node:
+    """Return the scores node of a chain of dense layers: X, Z1 = X W1 + b1, A1 = layer(Z1), ..."""
+    if isinstance(architecture, str) or not isinstance(architecture, Sequence | np.ndarray) or len(architecture) < 2:
+        raise GraphError(f"an architecture is a list of two or more widths such as [2, 3, 2], got {architecture!r}")
+    fan_in = whole_number(architecture[0], "the input width", 1)
+    *hidden, last = architecture[1:]
+    layers = [item if isinstance(item, Dense) else Dense(item, layer) for item in hidden]
+    layers.append(last if isinstance(last, Dense) else Dense(last, last_layer))
+    A: Node = Input("X")
+    for i, dense in enumerate(layers, start=1):
+        W, b = (dense.initializer or initializer)(rng, fan_in, dense.width)
+        if np.shape(W) != (fan_in, dense.width) or np.shape(b) != (dense.width,):
+            raise GraphError(
+                f"the initializer must return W of shape {(fan_in, dense.width)} and b of shape {(dense.width,)}, "
+                f"got {np.shape(W)} and {np.shape(b)}"
+            )
+        has_bias = use_bias if dense.use_bias is None else dense.use_bias
+        Z = MultiplyGate()(Parameter(np.asarray(W, dtype), f"W{i}"), A, name=f"{A.name}W{i}" if has_bias else f"Z{i}")
+        if has_bias:
+            Z = AddGate()(Z, Parameter(np.asarray(b, dtype), f"b{i}"), name=f"Z{i}")
+        A = Z if dense.layer is None else dense.layer(Z, name=f"A{i}")
+        fan_in = dense.width
+    return A

@@ -1,0 +1,89 @@
+"""Checks of what users hand over: numbers, data and generators. Everything raises ValueError with what to do."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from gates.contract import Array, as_array
+from nngraph.initializers import Generator
+
+
+def whole_number(value: Any, what: str, at_least: int) -> int:
+    """Return `value` as an int; raise ValueError unless it is a whole number of a size that makes sense."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{what} must be an integer, got {value!r}") from None
+    if number < at_least or isinstance(value, bool):
+        raise ValueError(f"{what} must be an integer >= {at_least}, got {value!r}")
+    return number
+
+
+def not_negative(value: Any, what: str) -> float:
+    """Return `value` as a float; raise ValueError unless it is finite and not negative."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} must be a number, got {value!r}") from None
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{what} must be finite and not negative, got {value!r}")
+    return number
+
+
+def finite(array: Array, what: str) -> Array:
+    """Return `array`; raise ValueError with the first place that holds nan or infinity."""
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        at = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), array.shape))
+        raise ValueError(f"{what} must be finite, got {array[at]} at {list(at)} ({wrong.sum()} such values in all)")
+    return array
+
+
+def features(X: Any, dtype: np.dtype[Any], width: int | None = None) -> Array:
+    """Return X as an array of `dtype` with one row per example; copies only where it must convert.
+
+    Raises
+    ------
+    ValueError
+        If X is ragged, no numbers, empty, not finite, has fewer than two axes, or not `width` columns.
+    """
+    array = as_array(X, "X", error=ValueError)
+    if array.ndim < 2:
+        advice = "X[None, :] makes one example, X[:, None] one feature"
+        raise ValueError(f"X must have shape (examples, features), got {array.shape}; {advice}")
+    if array.size == 0:
+        raise ValueError(f"X must hold at least one example and one feature, got shape {array.shape}")
+    if width is not None and array.shape[1:] != (width,):
+        raise ValueError(f"X must have shape (examples, {width}), as the model's input width says, got {array.shape}")
+    # Checked after the conversion: 1e300 is finite, but not in float32.
+    with np.errstate(over="ignore"):
+        return finite(array.astype(dtype, copy=False), "X")
+
+
+def targets(y: Any, rows: int) -> Array:
+    """Return y as an array with one target per row of X; what the targets mean is checked by the output."""
+    array = as_array(y, "y", error=ValueError)
+    if array.shape[:1] != (rows,):
+        raise ValueError(f"y must have one target for each of the {rows} rows of X, got shape {array.shape}")
+    return finite(array, "y")
+
+
+def generator(random_state: Any) -> Generator:
+    """Return a generator of one's own: from an int, as given, or (None) seeded by the system.
+
+    Unlike in scikit-learn, None does not stand for NumPy's global generator: that one is never touched.
+    """
+    if isinstance(random_state, np.random.RandomState | np.random.Generator):
+        return random_state
+    if random_state is None:
+        return np.random.RandomState()
+    try:
+        return np.random.RandomState(operator.index(random_state))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state must be None, an integer in 0..2**32-1, a RandomState or a Generator, got {random_state!r}"
+        ) from error
