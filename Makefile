@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FIGURE := moons.png
 
 .PHONY: demo test test-oldest figures clean
 
 demo: $(VENV)/installed
-	$(BIN)/python demos/moons.py --output moons.png
+	$(BIN)/python demos/moons.py --output $(FIGURE)
 
 test: $(VENV)/tested
 	$(BIN)/ruff check .
@@ -23,6 +24,7 @@ test-oldest:
 
 figures: $(VENV)/installed
 	$(BIN)/python demos/moons.py --output docs/figures/moons.png
+	$(BIN)/python demos/custom_gate.py --output docs/figures/custom_gate.png
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -16,7 +16,8 @@ from gates.arithmetic import (
 from gates.checking import check_gate
 from gates.contract import ElementwiseGate, Gate, GateError
 from gates.layers import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, SoftmaxLayer, Softplus, Tanh
-from gates.outputs import AbsoluteError, Hinge, Huber, Logistic, OutputGate, Softmax, SquaredError
+from gates.losses import OutputGate
+from gates.outputs import AbsoluteError, Hinge, Huber, Logistic, Softmax, SquaredError
 from gates.shaping import (
     ConcatenateGate,
     GatherGate,

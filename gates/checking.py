@@ -81,7 +81,7 @@ def check_gate(gate: Gate, *inputs: Any, rtol: float = 1e-5, atol: float = 1e-7,
             raise GateError(
                 f"{type(gate).__name__}: backward's gradient of input {name} ({i + 1} of {len(values)}) is wrong in "
                 f"{wrong.sum()} of {wrong.size} elements, most at {name}{element}: "
-                f"expected {slopes[at]:.8g} (central difference), got {gradient[at]:.8g}"
+                f"expected {slopes[at]:.7g} (central difference), got {gradient[at]:.7g}"
             )
 
 

@@ -1,7 +1,9 @@
 """nngraph: write a gate by hand in plain NumPy; prove it, see it, and train with it."""
 
-from nngraph.graph import Constant, Graph, GraphError, Input, Node, Parameter, Values
-from nngraph.model import Dense, Model
+from nngraph.architecture import Dense
+from nngraph.graph import Graph, Values
+from nngraph.model import Model
+from nngraph.nodes import Constant, GraphError, Input, Node, Parameter
 from nngraph.training import DivergenceError
 
 __version__ = "0.1.0"

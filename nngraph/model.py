@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from gates.arithmetic import AddGate, MultiplyGate
-from gates.contract import Array, Gate, check_count
+from gates.contract import Array, Gate
 from gates.layers import Tanh
-from gates.outputs import OutputGate, Softmax
-from nngraph.graph import Graph, GraphError, Input, Node, Parameter, Values
-from nngraph.initializers import Generator, Initializer, glorot_uniform
+from gates.losses import OutputGate
+from gates.outputs import Softmax
+from nngraph.architecture import Dense, chain
+from nngraph.graph import Graph, Values
+from nngraph.initializers import Initializer, glorot_uniform
+from nngraph.nodes import GraphError, Input, Node, Parameter
 from nngraph.progress import progress_bar
 from nngraph.training import Objective, gradient_descent
-from nngraph.validation import features, generator, not_negative, targets, whole_number
-
-
-@dataclass(frozen=True)
-class Dense:
-    """``A = layer(X W + b)``, a fully connected layer.
-
-    Parameters
-    ----------
-    width : int
-        The number of its units, the columns of W.
-    layer : Gate or None, default=None
-        The activation; None for none, as before a Softmax output.
-    use_bias : bool or None, default=None
-        Whether there is a b; None for what the model says.
-    initializer : callable or None, default=None
-        Its initial weights (see `nngraph.initializers`); None for what the model says.
-    """
-
-    width: int
-    layer: Gate | None = None
-    use_bias: bool | None = None
-    initializer: Initializer | None = None
-
-    def __post_init__(self) -> None:
-        whole_number(self.width, "a layer's width", 1)
-        if self.layer is not None:
-            _expect(self.layer, Gate, "a layer")
-            check_count(self.layer, 1)
-
-
-def _expect(value: Any, kind: type, what: str) -> None:
-    if not isinstance(value, kind):
-        advice = f"; write {value.__name__}()" if isinstance(value, type) and issubclass(value, kind) else ""
-        raise GraphError(f"{what} must be an instance of {kind.__name__}, got {value!r}{advice}")
+from nngraph.validation import features, float_type, generator, instance, not_negative, targets, whole_number
 
 
 class ParameterViews(Sequence[Array]):
@@ -140,13 +107,13 @@ class Model:
         dtype: Any = np.float64,
         random_state: Any = None,
     ) -> None:
-        _expect(output, OutputGate, "the output")
+        instance(output, OutputGate, "the output")
         self.output = output
         if isinstance(architecture, Node):
             self.scores, self._width = architecture, None
         else:
             rng = generator(random_state)
-            self.scores = _chain(architecture, layer, last_layer, use_bias, initializer, _dtype(dtype), rng)
+            self.scores = chain(architecture, layer, last_layer, use_bias, initializer, float_type(dtype), rng)
             self._width = whole_number(architecture[0], "the input width", 1)
         self._scorer = Graph(self.scores)
         if len(self._scorer.inputs) != 1:
@@ -272,47 +239,3 @@ class Model:
         feeds = self._feeds(X, y)
         losses = self.output.divisor(self._scorer.forward({self._X: feeds[self._X]})[self.scores], feeds[self._y])
         return Objective(self.graph, feeds, float(losses) if self.output.reduction == "mean" else 1.0, reg_lambda)
-
-
-def _dtype(dtype: Any) -> np.dtype[Any]:
-    found: np.dtype[Any] | None
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found is None or found not in (np.float64, np.float32):
-        raise ValueError(f"dtype must be float64 or float32, got {dtype!r}")
-    return found
-
-
-def _chain(
-    architecture: Any,
-    layer: Gate,
-    last_layer: Gate | None,
-    use_bias: bool,
-    initializer: Initializer,
-    dtype: np.dtype[Any],
-    rng: Generator,
-) -> Node:
-    """Return the scores node of a chain of dense layers: X, Z1 = X W1 + b1, A1 = layer(Z1), ..."""
-    if isinstance(architecture, str) or not isinstance(architecture, Sequence | np.ndarray) or len(architecture) < 2:
-        raise GraphError(f"an architecture is a list of two or more widths such as [2, 3, 2], got {architecture!r}")
-    fan_in = whole_number(architecture[0], "the input width", 1)
-    *hidden, last = architecture[1:]
-    layers = [item if isinstance(item, Dense) else Dense(item, layer) for item in hidden]
-    layers.append(last if isinstance(last, Dense) else Dense(last, last_layer))
-    A: Node = Input("X")
-    for i, dense in enumerate(layers, start=1):
-        W, b = (dense.initializer or initializer)(rng, fan_in, dense.width)
-        if np.shape(W) != (fan_in, dense.width) or np.shape(b) != (dense.width,):
-            raise GraphError(
-                f"the initializer must return W of shape {(fan_in, dense.width)} and b of shape {(dense.width,)}, "
-                f"got {np.shape(W)} and {np.shape(b)}"
-            )
-        has_bias = use_bias if dense.use_bias is None else dense.use_bias
-        Z = MultiplyGate()(Parameter(np.asarray(W, dtype), f"W{i}"), A, name=f"{A.name}W{i}" if has_bias else f"Z{i}")
-        if has_bias:
-            Z = AddGate()(Z, Parameter(np.asarray(b, dtype), f"b{i}"), name=f"Z{i}")
-        A = Z if dense.layer is None else dense.layer(Z, name=f"A{i}")
-        fan_in = dense.width
-    return A

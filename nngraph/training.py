@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gates.contract import Array
-from nngraph.graph import Graph, Parameter, Values
+from nngraph.graph import Graph, Values
+from nngraph.nodes import Parameter
 
 
 class DivergenceError(ArithmeticError):

@@ -34,6 +34,25 @@ def not_negative(value: Any, what: str) -> float:
     return number
 
 
+def float_type(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype; raise ValueError unless it is float64 or float32."""
+    found: np.dtype[Any] | None
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in (np.float64, np.float32):
+        raise ValueError(f"dtype must be float64 or float32, got {dtype!r}")
+    return found
+
+
+def instance(value: Any, kind: type, what: str) -> None:
+    """Raise ValueError unless `value` is an instance of `kind`; a class is often given instead."""
+    if not isinstance(value, kind):
+        advice = f"; write {value.__name__}()" if isinstance(value, type) and issubclass(value, kind) else ""
+        raise ValueError(f"{what} must be an instance of {kind.__name__}, got {value!r}{advice}")
+
+
 def finite(array: Array, what: str) -> Array:
     """Return `array`; raise ValueError with the first place that holds nan or infinity."""
     wrong = ~np.isfinite(array)

@@ -1,0 +1,152 @@
+"""What all outputs share: targets, weights, the mean or the sum, and the chain rule around them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from gates.contract import Array, Gate, GateError
+from gates.shaping import check_labels
+
+Reduction = Literal["mean", "sum"]
+ClassWeight = Mapping[int, float] | Sequence[float] | None
+
+
+class OutputGate(Gate):
+    """``loss = sum(w l(scores, targets)) / m``, m the sum of the weights for a mean, 1 for a sum.
+
+    A subclass writes `losses`, its derivative `slopes`, and `predict`; weights, the reduction and the checks of the
+    targets are done here. `forward` and `backward` take an optional third input, sample_weight: one weight per row.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights) or summed.
+    """
+
+    # Whether `losses` gives one loss per row of scores, or one per element.
+    per_row: ClassVar[bool] = False
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None:
+        if reduction not in ("mean", "sum"):
+            raise GateError(f"{type(self).__name__}: reduction must be 'mean' or 'sum', got {reduction!r}")
+        self.reduction = reduction
+
+    @abstractmethod
+    def losses(self, scores: Array, targets: Array) -> Array:
+        """Return l, unweighted: per element of scores, or per row when `per_row` is set."""
+
+    @abstractmethod
+    def slopes(self, scores: Array, targets: Array) -> Array:
+        """Return dl/dscores, in the shape of scores."""
+
+    @abstractmethod
+    def predict(self, scores: Array) -> Array:
+        """Return what the scores predict: labels, or values."""
+
+    def predict_proba(self, scores: Array) -> Array:
+        """Return one column of probabilities per class, for the outputs that model them."""
+        raise GateError(f"{type(self).__name__} gives no probabilities; Softmax and Logistic do")
+
+    def prepare(self, scores: Array, targets: Array) -> Array:
+        """Return the targets as `losses` expects them, in the shape and dtype of the scores; raise GateError if bad."""
+        column = scores.ndim == 2 and scores.shape[1] == 1 and targets.shape == scores.shape[:1]
+        if targets.shape != scores.shape and not column:
+            raise GateError(f"targets must have the shape of the scores, {scores.shape}, got {targets.shape}")
+        return targets.reshape(scores.shape).astype(scores.dtype, copy=False)
+
+    def class_weights(self, scores: Array, targets: Array) -> Array | None:
+        """Return the weight that its class gives each loss, None when classes weigh the same."""
+        return None
+
+    def weights(self, scores: Array, targets: Array, sample_weight: Array | None = None) -> Array:
+        """Return w, one weight per loss; `targets` as `prepare` returned them."""
+        shape = scores.shape[:-1] if self.per_row else scores.shape
+        weights = np.ones(shape, scores.dtype)
+        by_class = self.class_weights(scores, targets)
+        if by_class is not None:
+            weights = weights * by_class
+        if sample_weight is not None:
+            if sample_weight.shape != shape[:1]:
+                raise GateError(f"sample_weight must be one weight per row, {shape[:1]}, got {sample_weight.shape}")
+            if not (np.isfinite(sample_weight).all() and (sample_weight >= 0).all()):
+                raise GateError("sample_weight must hold finite weights, none negative")
+            weights = weights * sample_weight.reshape(-1, *[1] * (len(shape) - 1)).astype(scores.dtype)
+        return weights
+
+    def divisor(self, scores: Array, targets: Array, sample_weight: Array | None = None) -> Any:
+        """Return the total weight of the losses: their mean is their sum over it."""
+        return _total(self.weights(scores, self.prepare(scores, targets), sample_weight))
+
+    def forward(self, scores: Array, targets: Array, sample_weight: Array | None = None) -> Any:
+        targets = self.prepare(scores, targets)
+        weights = self.weights(scores, targets, sample_weight)
+        loss = (weights * self.losses(scores, targets)).sum()
+        return loss / _total(weights) if self.reduction == "mean" else loss
+
+    def backward(self, scores: Array, targets: Array, *sample_weight_and_dloss: Array) -> tuple[Array | None, ...]:
+        *sample_weight, dloss = sample_weight_and_dloss
+        targets = self.prepare(scores, targets)
+        weights = self.weights(scores, targets, *sample_weight)
+        dlosses = weights * (dloss / _total(weights) if self.reduction == "mean" else dloss)
+        slopes = self.slopes(scores, targets)
+        return slopes * (dlosses[..., None] if self.per_row else dlosses), None, *(None for _ in sample_weight)
+
+
+class ClassOutput(OutputGate):
+    """``w = class_weight[label]``: what the outputs that predict a class share.
+
+    Parameters
+    ----------
+    class_weight : sequence of floats, or dict from label to float, default=None
+        The weight of each class in the loss; labels that a dict leaves out weigh 1.
+    reduction : {"mean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights) or summed.
+    """
+
+    def __init__(self, *, class_weight: ClassWeight = None, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction=reduction)
+        given = class_weight.values() if isinstance(class_weight, Mapping) else class_weight
+        if given is not None and not all(np.isfinite(w) and w >= 0 for w in given):
+            raise GateError(f"{type(self).__name__}: class_weight must be finite and not negative, got {class_weight}")
+        self.class_weight = class_weight
+
+    def class_weights(self, scores: Array, targets: Array) -> Array | None:
+        if self.class_weight is None:
+            return None
+        count = max(scores.shape[-1], 2) if self.per_row else 2
+        if isinstance(self.class_weight, Mapping):
+            unknown = set(self.class_weight) - set(range(count))
+            table = [self.class_weight.get(label, 1.0) for label in range(count)]
+        else:
+            unknown, table = set(range(count, len(self.class_weight))), list(self.class_weight)
+        if unknown or len(table) != count:
+            raise GateError(f"class_weight must have a weight for each of the {count} classes, got {self.class_weight}")
+        by_class = np.array(table, scores.dtype)
+        if targets.dtype.kind in "iu":
+            return by_class[targets]
+        # Probabilities: each class counts as far as it is probable.
+        return targets @ by_class if self.per_row else by_class[0] + (by_class[1] - by_class[0]) * targets
+
+
+def class_labels(scores: Array, targets: Array) -> Array:
+    """Return integer labels, one per row of scores; one column of scores stands for two classes."""
+    if targets.shape != scores.shape[:-1]:
+        advice = "; flatten the column with .ravel()" if targets.shape == (*scores.shape[:-1], 1) else ""
+        raise GateError(
+            f"labels must have shape {scores.shape[:-1]}, one per row of scores, got {targets.shape}{advice}"
+        )
+    if targets.dtype.kind == "b":
+        targets = targets.astype(np.intp)
+    check_labels(targets, max(scores.shape[-1], 2))
+    return targets
+
+
+def _total(weights: Array) -> Any:
+    total = weights.sum()
+    if not total > 0:
+        raise GateError("the weights of all rows add up to zero, so there is nothing to average")
+    return total

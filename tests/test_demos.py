@@ -1,0 +1,115 @@
+"""The demos: each runs headless as a program, prints its result, and draws its figure."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+DEMOS = Path(__file__).parents[1] / "demos"
+
+
+def run(demo, *arguments, cwd, code=0):
+    """Run a demo with warnings as errors and no screen; give back what it printed."""
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    command = [sys.executable, "-W", "error", str(DEMOS / demo), *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def number(pattern, text):
+    """Return the number that stands in the only match of a pattern."""
+    (found,) = re.findall(pattern, text)
+    return float(found)
+
+
+def test_every_demo_has_a_test():
+    """A demo that nobody runs rots."""
+    tests = Path(__file__).read_text(encoding="utf-8")
+    assert [demo.name for demo in DEMOS.glob("*.py") if f'"{demo.name}"' not in tests] == []
+
+
+def test_moons(tmp_path):
+    """The defaults learn the moons, print everything promised, and draw a figure that is not blank."""
+    printed = run("moons.py", cwd=tmp_path)
+    assert number(r"train accuracy: ([\d.]+)", printed) >= 0.97
+    assert number(r"test accuracy: +([\d.]+)", printed) >= 0.95
+    assert number(r"loss: +([\d.]+) after", printed) < 0.1
+    assert number(r"seconds: +([\d.]+)", printed) > 0
+    assert "200 points" in printed
+    assert "2 -> 8 -> 2, tanh" in printed
+    picture = plt.imread(tmp_path / "moons.png")
+    assert picture.shape[1] > 1000
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 100
+
+
+def test_moons_as_published(tmp_path):
+    """The published network reaches its published figures, and prints the loss 20 times on the way."""
+    printed = run("moons.py", "--as-published", "--output", "published.png", cwd=tmp_path)
+    assert "loss:           0.159993 after 20000 passes" in printed
+    assert "train accuracy: 0.985" in printed
+    assert re.findall(r"iteration (\d+)", printed) == [str(1000 * i) for i in range(20)]
+    assert (tmp_path / "published.png").exists()
+
+
+def test_moons_takes_every_option(tmp_path):
+    """Each option reaches the program; --show ends by itself where there is no screen."""
+    options = ["--points", "60", "--noise", "0.1", "--seed", "3", "--hidden", "5", "4", "--layer", "relu"]
+    options += ["--passes", "300", "--rate", "0.005", "--penalty", "0", "--output", "other.png"]
+    printed = run("moons.py", *options, cwd=tmp_path)
+    assert "60 points on two moons, noise 0.1, seed 3" in printed
+    assert "2 -> 5 -> 4 -> 2, relu" in printed
+    assert "after 300 passes" in printed
+    assert (tmp_path / "other.png").exists()
+    assert "usage" in run("moons.py", "--help", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--hidden", "0"], "width must be an integer >= 1, got 0"),
+        (["--rate", "-1"], "epsilon must be finite and not negative, got -1.0"),
+        (["--passes", "-5"], "num_passes must be an integer >= 0, got -5"),
+        (["--penalty", "nan"], "reg_lambda must be finite and not negative, got nan"),
+        (["--noise", "-1"], "noise"),
+        (["--rate", "1e9", "--layer", "relu"], "training diverged in pass"),
+    ],
+)
+def test_moons_refuses_bad_options(options, message, tmp_path):
+    """A bad option ends in a message and exit code 2, not in a traceback."""
+    complaint = run("moons.py", *options, cwd=tmp_path, code=2)
+    assert message in complaint
+    assert "Traceback" not in complaint
+
+
+def test_custom_gate(tmp_path):
+    """A gate that nngraph does not have is proven and learns the moons."""
+    printed = run("custom_gate.py", cwd=tmp_path)
+    assert "Bump is proven" in printed
+    assert number(r"train accuracy: ([\d.]+)", printed) >= 0.95
+    assert number(r"test accuracy: +([\d.]+)", printed) >= 0.93
+    assert (tmp_path / "custom_gate.png").exists()
+
+
+def test_circuit(tmp_path):
+    """The table has each node's value and gradient; they agree with the formulas done by hand."""
+    printed = run("circuit.py", cwd=tmp_path)
+    rows = dict(re.findall(r"^(\w) +\w+ +(-?[\d.]+ +-?[\d.]+)$", printed, flags=re.MULTILINE))
+    table = {name: [float(part) for part in row.split()] for name, row in rows.items()}
+    x, y, z = 0.5, -2.0, 1.5
+    s = x * y + z
+    f = 1 / (1 + np.exp(-s))
+    ds = f * (1 - f)
+    by_hand = {"x": (x, ds * y), "y": (y, ds * x), "z": (z, ds), "p": (x * y, ds), "s": (s, ds), "f": (f, 1)}
+    assert table.keys() == by_hand.keys()
+    for name, pair in by_hand.items():
+        np.testing.assert_allclose(table[name], pair, atol=5.1e-5)
+    changes = re.findall(r"changes by ([+-][\d.]+), foretold ([+-][\d.]+)", printed)
+    assert len(changes) == 3
+    for change, foretold in changes:
+        assert float(change) == pytest.approx(float(foretold), rel=0.01)

@@ -1,0 +1,85 @@
+"""The packages as a whole: what they export, what they import, and which way."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gates
+import nngraph
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("sklearn", "matplotlib", "torch", "jax", "pandas")
+
+# The floors of the house, lowest first: a module may import from floors below, and from its own where named here.
+FLOORS = [
+    ["gates.contract"],
+    ["gates.arithmetic", "gates.shaping", "gates.layers", "gates.checking"],
+    ["gates.losses"],
+    ["gates.outputs"],
+    ["gates"],
+    ["nngraph.nodes"],
+    ["nngraph.graph"],
+    ["nngraph.initializers", "nngraph.training", "nngraph.progress"],
+    ["nngraph.validation"],
+    ["nngraph.architecture"],
+    ["nngraph.model", "nngraph.plotting"],
+    ["nngraph"],
+]
+
+
+@pytest.mark.parametrize("package", [gates, nngraph])
+def test_all_equals_what_is_imported(package):
+    """`__all__` has every public name that the package's `__init__` imports, sorted, and no other."""
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    imported = [alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(imported) == sorted(package.__all__)
+
+
+def test_import_loads_no_heavy_package():
+    """`import nngraph` (and `gates`) imports neither scikit-learn nor matplotlib, nor scipy's special functions."""
+    code = (
+        "import sys, gates, nngraph; print([m for m in sys.modules if m.split('.')[0] in %r or m == 'scipy.special'])"
+    )
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code % (HEAVY,)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_arrows_point_down():
+    """A module imports only from lower floors of the house, and nothing inside a function."""
+    floor = {name: i for i, names in enumerate(FLOORS) for name in names}
+    files = [path for package in ("gates", "nngraph") for path in (ROOT / package).glob("**/*.py")]
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+    assert modules.keys() == floor.keys()
+    for name, path in modules.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        everywhere = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert len(top) == len(everywhere), f"{name} imports inside a function"
+        for node in top:
+            source = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            assert source not in floor or floor[source] < floor[name], f"{name} imports from {source}"
+
+
+def test_version_and_types_are_shipped():
+    """The installed distribution has the version of the package, and both packages say that they are typed."""
+    metadata = importlib.import_module("importlib.metadata")
+    assert metadata.version("nngraph") == nngraph.__version__
+    for package in (gates, nngraph):
+        assert (Path(package.__file__).parent / "py.typed").exists()
+
+
+def test_the_oldest_versions_are_the_floors():
+    """What `make test-oldest` installs is what setup.cfg promises."""
+    setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    requirements = setup.split("install_requires =")[1].split("\n\n")[0]
+    floors = dict(line.split(" >= ") for line in requirements.split("\n") if ">=" in line)
+    oldest = dict(line.split("==") for line in (ROOT / "tests" / "oldest.txt").read_text(encoding="utf-8").split())
+    assert {name.strip(): version for name, version in floors.items()} == {
+        name: version.removesuffix(".0") for name, version in oldest.items()
+    }
