@@ -23,7 +23,7 @@ class MultiplyGate(Gate):
         # matmul sees a vector X as one row and a vector W as one column, and drops that axis from Z.
         row, column = X.ndim == 1, W.ndim == 1
         W, X = W[:, None] if column else W, X[None, :] if row else X
-        dZ = np.expand_dims(dZ, [axis for axis, dropped in ((-2, row), (-1, column)) if dropped])
+        dZ = np.expand_dims(dZ, tuple(axis for axis, dropped in ((-2, row), (-1, column)) if dropped))
         dW, dX = np.swapaxes(X, -1, -2) @ dZ, dZ @ np.swapaxes(W, -1, -2)
         return dW[..., 0] if column else dW, dX[..., 0, :] if row else dX
 

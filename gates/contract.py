@@ -50,8 +50,8 @@ class Gate(ABC):
     def backward(self, *args: Any, **kwargs: Any) -> Any:
         """Return one gradient per input, in the inputs' order, for the same inputs followed by dZ = dL/dZ.
 
-        ``None`` stands for "no gradient" (labels, indices). A gradient may have the shape that the input was
-        broadcast to: whoever runs the gate adds it up.
+        ``None`` stands for "no gradient" (labels, indices). Where an input was broadcast, its gradient may be as long
+        as the output: whoever runs the gate adds it up.
         """
 
     def __call__(self, *inputs: Any, name: str | None = None) -> Any:
@@ -67,7 +67,16 @@ class Gate(ABC):
             # As in NumPy's own protocols, an input that is not an array may say itself what applying a gate means.
             if hasattr(value, "apply_gate"):
                 return value.apply_gate(self, inputs, name)
-        return run_forward(self, [as_array(value) for value in inputs])
+        arrays = [as_array(value) for value in inputs]
+        # A Python number takes the dtype of the arrays beside it, as in NumPy and as constants in a graph do.
+        dtype = float_dtype([array for array, value in zip(arrays, inputs, strict=True) if not _is_number(value)])
+        return run_forward(
+            self,
+            [
+                array.astype(dtype) if _is_number(x) and dtype else array
+                for array, x in zip(arrays, inputs, strict=True)
+            ],
+        )
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
@@ -83,6 +92,10 @@ class ElementwiseGate(Gate):
 
     def backward(self, X: Array, dZ: Array) -> Array:
         return self.derivative(X) * dZ
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, np.generic)
 
 
 @functools.cache
@@ -108,7 +121,8 @@ def check_count(gate: Gate, count: int) -> None:
         if any_number:
             expected = f"{max(required, 1)} or more"
         listed = f" ({', '.join(names)})" if names else ""
-        raise GateError(f"{type(gate).__name__} takes {expected} inputs{listed}, got {count}")
+        plural = "" if expected == "1" else "s"
+        raise GateError(f"{type(gate).__name__} takes {expected} input{plural}{listed}, got {count}")
 
 
 def as_array(value: Any, what: str = "an input", *, error: type[ValueError] = GateError) -> Array:
@@ -131,6 +145,12 @@ def float_dtype(values: Sequence[Array]) -> np.dtype[Any] | None:
         if dtype.kind == "f" and dtype is not found:
             found = dtype if found is None else np.result_type(found, dtype)
     return found
+
+
+def first(wrong: Array) -> tuple[tuple[int, ...], str]:
+    """Return the index of the first true element, and how a message writes it: ``3`` or ``3, 1``."""
+    at = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
+    return at, ", ".join(map(str, at))
 
 
 def describe(names: Sequence[str], values: Sequence[Array]) -> str:
@@ -164,7 +184,7 @@ def run_forward(
     Returns
     -------
     Z : array
-        The output; floating inputs of one dtype give an output of that dtype.
+        The output, in the dtype of a floating input if there is one.
 
     Raises
     ------
@@ -179,13 +199,13 @@ def run_forward(
     except (ValueError, IndexError, TypeError) as error:
         names = names or input_names(gate, len(inputs))
         raise GateError(f"{title}: forward failed for inputs {describe(names, inputs)}: {error}") from error
-    if type(Z) is not np.ndarray:
+    if type(Z) is not np.ndarray or Z.dtype.kind not in "biuf":
         Z = _result_array(Z, f"{title}: forward's result")
-    expected = float_dtype(inputs)
-    if expected is not None and Z.dtype != expected:
+    floats = [value.dtype for value in inputs if value.dtype.kind == "f"]
+    if floats and Z.dtype not in floats:
         raise GateError(
-            f"{title}: forward must return {expected}, the dtype of its inputs, got {Z.dtype}; "
-            "a NumPy scalar such as np.sqrt(2.0) is float64 and widens float32 (write math.sqrt(2.0), a Python float)"
+            f"{title}: forward must return {floats[0]}, the dtype of its inputs, got {Z.dtype}; a NumPy scalar such as "
+            "np.sqrt(2.0) is float64 and widens float32 (write math.sqrt(2.0), a Python float), and so do int64 inputs"
         )
     return Z
 
@@ -253,7 +273,7 @@ def _was_broadcast(shape: tuple[int, ...], gradient: tuple[int, ...], output: tu
     if len(gradient) < len(shape):
         return False
     padded = (1,) * (len(gradient) - len(shape)) + shape
-    reach = (1,) * (len(gradient) - len(output)) + output[len(output) - len(gradient) :]
+    reach = (1,) * (len(gradient) - len(output)) + output[max(len(output) - len(gradient), 0) :]
     return all(g == n or (n == 1 and g == z) for n, g, z in zip(padded, gradient, reach, strict=True))
 
 

@@ -58,7 +58,7 @@ class LeakyReLU(ElementwiseGate):
     """
 
     def __init__(self, slope: float = 0.01) -> None:
-        self.slope = slope
+        self.slope = float(slope)
 
     def forward(self, X: Array) -> Array:
         return np.where(X > 0, X, self.slope * X)
@@ -81,7 +81,7 @@ class ELU(ElementwiseGate):
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+        self.alpha = float(alpha)
 
     def forward(self, X: Array) -> Array:
         return np.where(X > 0, X, self.alpha * np.expm1(np.minimum(X, 0)))

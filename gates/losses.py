@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from gates.contract import Array, Gate, GateError
+from gates.contract import Array, Gate, GateError, first
 from gates.shaping import check_labels
 
 Reduction = Literal["mean", "sum"]
@@ -72,16 +72,22 @@ class OutputGate(Gate):
         if sample_weight is not None:
             if sample_weight.shape != shape[:1]:
                 raise GateError(f"sample_weight must be one weight per row, {shape[:1]}, got {sample_weight.shape}")
-            if not (np.isfinite(sample_weight).all() and (sample_weight >= 0).all()):
-                raise GateError("sample_weight must hold finite weights, none negative")
+            wrong = ~(np.isfinite(sample_weight) & (sample_weight >= 0))
+            if wrong.any():
+                at, position = first(wrong)
+                raise GateError(
+                    f"sample_weight must be finite, none negative, got {sample_weight[at]} at position {position}"
+                )
             weights = weights * sample_weight.reshape(-1, *[1] * (len(shape) - 1)).astype(scores.dtype)
         return weights
 
     def divisor(self, scores: Array, targets: Array, sample_weight: Array | None = None) -> Any:
         """Return the total weight of the losses: their mean is their sum over it."""
+        scores = _floating(scores)
         return _total(self.weights(scores, self.prepare(scores, targets), sample_weight))
 
     def forward(self, scores: Array, targets: Array, sample_weight: Array | None = None) -> Any:
+        scores = _floating(scores)
         targets = self.prepare(scores, targets)
         weights = self.weights(scores, targets, sample_weight)
         loss = (weights * self.losses(scores, targets)).sum()
@@ -89,6 +95,7 @@ class OutputGate(Gate):
 
     def backward(self, scores: Array, targets: Array, *sample_weight_and_dloss: Array) -> tuple[Array | None, ...]:
         *sample_weight, dloss = sample_weight_and_dloss
+        scores = _floating(scores)
         targets = self.prepare(scores, targets)
         weights = self.weights(scores, targets, *sample_weight)
         dlosses = weights * (dloss / _total(weights) if self.reduction == "mean" else dloss)
@@ -109,9 +116,17 @@ class ClassOutput(OutputGate):
 
     def __init__(self, *, class_weight: ClassWeight = None, reduction: Reduction = "mean") -> None:
         super().__init__(reduction=reduction)
-        given = class_weight.values() if isinstance(class_weight, Mapping) else class_weight
-        if given is not None and not all(np.isfinite(w) and w >= 0 for w in given):
-            raise GateError(f"{type(self).__name__}: class_weight must be finite and not negative, got {class_weight}")
+        if class_weight is not None:
+            weights = class_weight.values() if isinstance(class_weight, Mapping) else class_weight
+            try:
+                good = all(np.isfinite(weight) and weight >= 0 for weight in weights)
+            except TypeError:
+                good = False
+            if not good:
+                raise GateError(
+                    f"{type(self).__name__}: class_weight must be finite and not negative, got {class_weight!r}; "
+                    "give a weight for each label, as a dict or a sequence"
+                )
         self.class_weight = class_weight
 
     def class_weights(self, scores: Array, targets: Array) -> Array | None:
@@ -139,13 +154,19 @@ def class_labels(scores: Array, targets: Array) -> Array:
         raise GateError(
             f"labels must have shape {scores.shape[:-1]}, one per row of scores, got {targets.shape}{advice}"
         )
-    if targets.dtype.kind == "b":
-        targets = targets.astype(np.intp)
-    check_labels(targets, max(scores.shape[-1], 2))
-    return targets
+    labels = targets.astype(np.intp) if targets.dtype.kind in "bu" else targets
+    check_labels(labels, max(scores.shape[-1], 2))
+    return labels
+
+
+def _floating(scores: Array) -> Array:
+    """Return whole-number scores as float64: targets and weights take the scores' dtype."""
+    return scores if scores.dtype.kind == "f" else scores.astype(np.float64)
 
 
 def _total(weights: Array) -> Any:
+    if not weights.size:
+        raise GateError("there are no rows, so there is nothing to average")
     total = weights.sum()
     if not total > 0:
         raise GateError("the weights of all rows add up to zero, so there is nothing to average")

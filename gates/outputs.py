@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
-from gates.contract import Array, GateError
+from gates.contract import Array, GateError, first
 from gates.layers import log_softmax, softmax
 from gates.losses import ClassOutput, ClassWeight, OutputGate, Reduction, class_labels
 
@@ -34,8 +34,13 @@ class Softmax(ClassOutput):
         if scores.ndim < 2 or scores.shape[-1] < 2:
             raise GateError(f"scores must have a column for each of two or more classes, got shape {scores.shape}")
         if targets.shape == scores.shape:
-            if not ((targets >= 0).all() and np.allclose(targets.sum(axis=-1), 1, atol=1e-6)):
-                raise GateError("targets of the scores' shape must be probabilities: rows that are >= 0 and sum to 1")
+            wrong = ~((targets >= 0).all(axis=-1) & np.isclose(targets.sum(axis=-1), 1, rtol=0, atol=1e-6))
+            if wrong.any():
+                at, position = first(wrong)
+                raise GateError(
+                    "targets of the scores' shape must be probabilities, rows that are >= 0 and sum to 1, "
+                    f"got {targets[at].tolist()} at position {position}"
+                )
             return targets.astype(scores.dtype, copy=False)
         return class_labels(scores, targets)
 
@@ -75,11 +80,15 @@ class Logistic(ClassOutput):
         prepared = super().prepare(scores, targets)
         wrong = ~((prepared >= 0) & (prepared <= 1))
         if wrong.any():
-            raise GateError(f"targets must be 0, 1, or a probability between, got {prepared[wrong][0]}")
+            at, position = first(wrong)
+            raise GateError(
+                f"targets must be 0, 1, or a probability between, got {prepared[at]} at position {position}"
+            )
         return prepared
 
     def losses(self, scores: Array, targets: Array) -> Array:
-        return np.logaddexp(scores, 0) - targets * scores
+        # Before the logarithm is added, a large score and its target cancel exactly: a small loss keeps its digits.
+        return np.maximum(scores, 0) - targets * scores + np.log1p(np.exp(-np.abs(scores)))
 
     def slopes(self, scores: Array, targets: Array) -> Array:
         return scipy.special.expit(scores) - targets
@@ -89,7 +98,7 @@ class Logistic(ClassOutput):
 
     def predict_proba(self, scores: Array) -> Array:
         """Return the probability of each label (n, k); for one column, of both classes (n, 2)."""
-        if scores.ndim == 2 and scores.shape[1] > 1:
+        if scores.ndim > 1 and scores.shape[1:] != (1,):
             return scipy.special.expit(scores)
         column = scores.reshape(-1, 1)
         return scipy.special.expit(np.concatenate([-column, column], axis=1))
@@ -141,9 +150,9 @@ class Huber(OutputGate):
 
     def __init__(self, delta: float = 1.0, *, reduction: Reduction = "mean") -> None:
         super().__init__(reduction=reduction)
-        if not 0 < delta < np.inf:
+        if not 0 < float(delta) < np.inf:
             raise GateError(f"Huber: delta must be positive and finite, got {delta}")
-        self.delta = delta
+        self.delta = float(delta)
 
     def losses(self, scores: Array, targets: Array) -> Array:
         distance = np.abs(scores - targets)
@@ -181,9 +190,9 @@ class Hinge(ClassOutput):
 
     def __init__(self, margin: float = 1.0, *, class_weight: ClassWeight = None, reduction: Reduction = "mean") -> None:
         super().__init__(class_weight=class_weight, reduction=reduction)
-        if not 0 <= margin < np.inf:
+        if not 0 <= float(margin) < np.inf:
             raise GateError(f"Hinge: margin must be finite and not negative, got {margin}")
-        self.margin = margin
+        self.margin = float(margin)
 
     def prepare(self, scores: Array, targets: Array) -> Array:
         if scores.ndim < 2 or scores.shape[-1] < 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gates.contract import Array, Gate, GateError
+from gates.contract import Array, Gate, GateError, first
 
 Axis = int | tuple[int, ...] | None
 
@@ -24,7 +24,9 @@ class SumGate(Gate):
     """
 
     def __init__(self, axis: Axis = None, keepdims: bool = False) -> None:
-        self.axis, self.keepdims = axis, keepdims
+        # Any: NumPy's stubs know no sum whose axis may or may not be None.
+        self.axis: Any = axis
+        self.keepdims: Any = keepdims
 
     def forward(self, X: Array) -> Array:
         Z: Array = X.sum(axis=self.axis, keepdims=self.keepdims)
@@ -169,6 +171,5 @@ def check_labels(labels: Array, count: int, what: str = "labels") -> None:
         raise GateError(f"{what} must be integers in 0..{count - 1}, got dtype {labels.dtype}{advice}")
     wrong = (labels < 0) | (labels >= count)
     if wrong.any():
-        where = np.unravel_index(np.argmax(wrong), labels.shape)
-        position = ", ".join(str(int(i)) for i in where)
-        raise GateError(f"{what} must be in 0..{count - 1}, got {labels[where]} at position {position}")
+        at, position = first(wrong)
+        raise GateError(f"{what} must be in 0..{count - 1}, got {labels[at]} at position {position}")

@@ -75,8 +75,9 @@ class Graph:
                 raise GraphError(f"a graph is made of nodes, got {output!r}")
         if not outputs:
             raise GraphError("a graph needs at least one output node")
-        self.outputs = outputs
+        # The nodes come first, in their order: so copy and pickle, too, meet each after its inputs and do not recurse.
         self.nodes = sort(outputs)
+        self.outputs = outputs
         self._positions: dict[Key, int] = {node: i for i, node in enumerate(self.nodes)}
         self.names = unique_names(self.nodes)
         self._positions.update({name: i for i, name in enumerate(self.names)})

@@ -108,24 +108,24 @@ class Model:
         random_state: Any = None,
     ) -> None:
         instance(output, OutputGate, "the output")
-        self.output = output
         if isinstance(architecture, Node):
-            self.scores, self._width = architecture, None
+            scores, width = architecture, None
         else:
             rng = generator(random_state)
-            self.scores = chain(architecture, layer, last_layer, use_bias, initializer, float_type(dtype), rng)
-            self._width = whole_number(architecture[0], "the input width", 1)
-        self._scorer = Graph(self.scores)
+            scores = chain(architecture, layer, last_layer, use_bias, initializer, float_type(dtype), rng)
+            width = whole_number(architecture[0], "the input width", 1)
+        self._scorer = Graph(scores)
         if len(self._scorer.inputs) != 1:
             names = ", ".join(repr(node.name) for node in self._scorer.inputs)
             raise GraphError(f"the scores must depend on exactly one Input, got {names or 'none'}")
         dtypes = {p.value.dtype for p in self._scorer.parameters}
         if len(dtypes) != 1:
             raise GraphError(f"the scores must depend on parameters, all of one dtype, got {sorted(map(str, dtypes))}")
-        self.dtype = dtypes.pop()
+        self.scores, self.output = scores, output
+        self.dtype, self._width = dtypes.pop(), width
         (self._X,) = self._scorer.inputs
         self._y = Input("y")
-        self.graph = Graph(output(self.scores, self._y, name="loss"))
+        self.graph = Graph(output(scores, self._y, name="loss"))
         self.loss_history: list[float] = []
 
     @property
@@ -189,8 +189,9 @@ class Model:
         """
         num_passes = whole_number(num_passes, "num_passes", 0)
         epsilon = not_negative(epsilon, "epsilon")
-        objective = self._objective(X, y, reg_lambda)
-        with progress_bar(num_passes) as update:
+        # What overflows is found and named by gradient_descent.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"), progress_bar(num_passes) as update:
+            objective = self._objective(X, y, reg_lambda)
 
             def report(passes: int, loss: float) -> None:
                 if print_loss and passes % 1000 == 1:
@@ -204,7 +205,7 @@ class Model:
         objective = self._objective(X, y, reg_lambda)
         value = objective.value(objective.forward())
         gradient = objective.gradient(self.graph.backward(objective.scale))
-        return value, dict(zip(self.parameters, gradient, strict=True))
+        return value, {name: array.copy() for name, array in zip(self.parameters, gradient, strict=True)}
 
     def calculate_loss(self, X: Any, y: Any) -> float:
         """Return the loss on the data as the output defines it, by default the mean; without the penalty."""
@@ -228,7 +229,7 @@ class Model:
         return self.graph.backward()
 
     def _scores(self, X: Any) -> Array:
-        return self.activations(X)[self.scores]
+        return self.activations(X)[self.scores].copy()
 
     def _feeds(self, X: Any, y: Any) -> dict[Node, Array]:
         rows = features(X, self.dtype, self._width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,28 +114,32 @@ def gradient_descent(
     graph = objective.graph
     start = max(len(history) - 1, 0)
     # One assignment moves on to the next pass, so that an interrupt finds the old state or the new one, whole.
-    passes, theta = state = 0, _gather(graph)
+    passes, theta = state = 0, _flat([p.value for p in graph.parameters])
     last_finite = theta
     try:
-        # What overflows is found and named below.
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            while True:
-                passes, theta = state
-                values = objective.forward()
-                loss = objective.loss(values)
-                if not np.isfinite(loss):
-                    state = max(passes - 1, 0), last_finite
-                    raise _divergence(graph, values, graph.names, "became", passes, epsilon)
-                history[start + passes :] = [loss]
-                report(passes, loss)
-                if passes == num_passes:
-                    break
-                gradients = graph.backward(objective.scale)
-                gradient = np.concatenate([g.ravel() for g in objective.gradient(gradients)] or [np.empty(0)])
-                if not np.isfinite(gradient).all():
-                    raise _divergence(graph, gradients, graph.names[::-1], "got a gradient of", passes, epsilon)
-                last_finite, state = theta, (passes + 1, theta - epsilon * gradient)
-                _scatter(graph, state[1])
+        while True:
+            passes, theta = state
+            values = objective.forward()
+            loss = objective.loss(values)
+            if not np.isfinite(loss):
+                state = max(passes - 1, 0), last_finite
+                raise _divergence(graph, _first_non_finite(values.items()), "became", passes, epsilon)
+            history[start + passes :] = [loss]
+            report(passes, loss)
+            if passes == num_passes:
+                break
+            gradients = graph.backward(objective.scale)
+            gradient = _flat(objective.gradient(gradients))
+            stepped = theta - epsilon * gradient
+            if not np.isfinite(stepped).all():
+                backwards = ((name, gradients[name]) for name in reversed(graph.names))
+                names = (graph.names[graph.position(p)] for p in graph.parameters)
+                if found := _first_non_finite(backwards):
+                    raise _divergence(graph, found, "got a gradient of", passes, epsilon)
+                found = _first_non_finite(zip(names, _split(graph, stepped), strict=True))
+                raise _divergence(graph, found, "became", passes, epsilon)
+            last_finite, state = theta, (passes + 1, stepped)
+            _scatter(graph, stepped)
     except KeyboardInterrupt:
         _scatter(graph, state[1])
         history[start + state[0] :] = [objective.loss(objective.forward())]
@@ -147,31 +151,41 @@ def gradient_descent(
         _scatter(graph, state[1])
 
 
-def _gather(graph: Graph) -> Array:
-    """Return all parameters as one vector, in the graph's order."""
-    return np.concatenate([p.value.ravel() for p in graph.parameters] or [np.empty(0)])
+def _flat(arrays: Sequence[Array]) -> Array:
+    """Return the parameters' values, or their gradients, as one vector."""
+    return np.concatenate([array.ravel() for array in arrays])
 
 
-def _scatter(graph: Graph, theta: Array) -> None:
-    """Write a vector of all parameters back into them."""
+def _split(graph: Graph, theta: Array) -> Iterator[Array]:
+    """Cut a vector into the parameters' shapes, in the graph's order."""
     start = 0
     for parameter in graph.parameters:
         stop = start + parameter.value.size
-        parameter.value = theta[start:stop].reshape(parameter.value.shape)
+        yield theta[start:stop].reshape(parameter.value.shape)
         start = stop
 
 
-def _divergence(
-    graph: Graph, values: Values, order: Sequence[str], did: str, passes: int, epsilon: float
-) -> DivergenceError:
-    """Describe the first non-finite array among `values`, taken in the order in which they were computed."""
-    bad = (name for name in order if values[name] is not None and not np.isfinite(values[name]).all())
-    name = next(bad)
-    node, array = graph.nodes[graph.position(name)], values[name]
+def _scatter(graph: Graph, theta: Array) -> None:
+    """Write a vector into the parameters."""
+    for parameter, value in zip(graph.parameters, _split(graph, theta), strict=True):
+        parameter.value = value
+
+
+def _first_non_finite(arrays: Iterable[tuple[str, Array | None]]) -> tuple[str, float] | None:
+    """Return the name of the first array that holds nan or infinity, and that value."""
+    for name, array in arrays:
+        if array is not None and not np.isfinite(array).all():
+            return name, float(array[~np.isfinite(array)][0])
+    return None
+
+
+def _divergence(graph: Graph, found: Any, did: str, passes: int, epsilon: float) -> DivergenceError:
+    name, value = found
+    node = graph.nodes[graph.position(name)]
     kind = type(node if node.gate is None else node.gate).__name__
     kept = "The initial weights are kept" if passes == 0 else "The last finite weights are kept"
     return DivergenceError(
-        f"training diverged in pass {passes}: node {name!r} ({kind}) {did} {array[~np.isfinite(array)][0]}. {kept}. "
+        f"training diverged in pass {passes}: node {name!r} ({kind}) {did} {value}. {kept}. "
         f"Use a smaller epsilon (it was {epsilon:g}), or scale the data so that its columns have mean 0 and variance 1",
         passes,
         name,

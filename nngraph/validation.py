@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gates.contract import Array, as_array
+from gates.contract import Array, as_array, first
 from nngraph.initializers import Generator
 
 
@@ -57,8 +57,8 @@ def finite(array: Array, what: str) -> Array:
     """Return `array`; raise ValueError with the first place that holds nan or infinity."""
     wrong = ~np.isfinite(array)
     if wrong.any():
-        at = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), array.shape))
-        raise ValueError(f"{what} must be finite, got {array[at]} at {list(at)} ({wrong.sum()} such values in all)")
+        at, position = first(wrong)
+        raise ValueError(f"{what} must be finite, got {array[at]} at [{position}] ({wrong.sum()} such values in all)")
     return array
 
 
