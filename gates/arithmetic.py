@@ -138,6 +138,7 @@ class MinimumGate(Gate):
 class Operators:
     """Python's operators, written as gates: a class that has `apply_gate` inherits ``x * y + z`` from here."""
 
+    __slots__ = ()
     # NumPy then leaves `array + x` to `__radd__`, instead of adding x to every element.
     __array_ufunc__ = None
 

@@ -127,6 +127,8 @@ def check_count(gate: Gate, count: int) -> None:
 
 def as_array(value: Any, what: str = "an input", *, error: type[ValueError] = GateError) -> Array:
     """Convert to an array of real numbers; raise `error`, saying `what` it is, when that cannot be done."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise error(f"{what} must be a plain array, got a masked one; fill or drop what is masked")
     try:
         array = np.asarray(value)
     except ValueError as problem:
@@ -134,7 +136,7 @@ def as_array(value: Any, what: str = "an input", *, error: type[ValueError] = Ga
     if array.dtype.kind not in "biuf":
         kind = "strings" if array.dtype.kind in "SU" else f"dtype {array.dtype}"
         raise error(f"{what} must be an array of real numbers, got {type(value).__name__} with {kind}")
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def float_dtype(values: Sequence[Array]) -> np.dtype[Any] | None:

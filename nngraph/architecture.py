@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gates.arithmetic import AddGate, MultiplyGate
-from gates.contract import Gate, check_count
+from gates.contract import Array, Gate, as_array, check_count
 from nngraph.initializers import Generator, Initializer
 from nngraph.nodes import GraphError, Input, Node, Parameter
-from nngraph.validation import instance, whole_number
+from nngraph.validation import finite, instance, whole_number
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,14 @@ class Dense:
 
     def __post_init__(self) -> None:
         whole_number(self.width, "a layer's width", 1)
-        if self.layer is not None:
-            instance(self.layer, Gate, "a layer")
-            check_count(self.layer, 1)
+        check_layer(self.layer)
+
+
+def check_layer(layer: Any) -> None:
+    """Raise ValueError unless `layer` is a gate of one input, or None."""
+    if layer is not None:
+        instance(layer, Gate, "a layer")
+        check_count(layer, 1)
 
 
 def chain(
@@ -53,24 +58,39 @@ def chain(
     rng: Generator,
 ) -> Node:
     """Return the scores node of a chain of dense layers: X, Z1 = X W1 + b1, A1 = layer(Z1), ..."""
-    if isinstance(architecture, str) or not isinstance(architecture, Sequence | np.ndarray) or len(architecture) < 2:
+    for given in (layer, last_layer):
+        check_layer(given)
+    sequence = isinstance(architecture, Sequence | np.ndarray) and not isinstance(architecture, str | bytes)
+    items = list(architecture) if sequence and np.ndim(architecture) else []
+    if len(items) < 2:
         raise GraphError(f"an architecture is a list of two or more widths such as [2, 3, 2], got {architecture!r}")
-    fan_in = whole_number(architecture[0], "the input width", 1)
-    *hidden, last = architecture[1:]
+    fan_in = whole_number(items[0], "the input width", 1)
+    *hidden, last = items[1:]
     layers = [item if isinstance(item, Dense) else Dense(item, layer) for item in hidden]
     layers.append(last if isinstance(last, Dense) else Dense(last, last_layer))
     A: Node = Input("X")
     for i, dense in enumerate(layers, start=1):
-        W, b = (dense.initializer or initializer)(rng, fan_in, dense.width)
-        if np.shape(W) != (fan_in, dense.width) or np.shape(b) != (dense.width,):
-            raise GraphError(
-                f"the initializer must return W of shape {(fan_in, dense.width)} and b of shape {(dense.width,)}, "
-                f"got {np.shape(W)} and {np.shape(b)}"
-            )
+        W, b = _initial(dense.initializer or initializer, rng, fan_in, dense.width, dtype)
         has_bias = use_bias if dense.use_bias is None else dense.use_bias
-        Z = MultiplyGate()(Parameter(np.asarray(W, dtype), f"W{i}"), A, name=f"{A.name}W{i}" if has_bias else f"Z{i}")
+        Z = MultiplyGate()(Parameter(W, f"W{i}"), A, name=f"{A.name}W{i}" if has_bias else f"Z{i}")
         if has_bias:
-            Z = AddGate()(Z, Parameter(np.asarray(b, dtype), f"b{i}"), name=f"Z{i}")
+            Z = AddGate()(Z, Parameter(b, f"b{i}"), name=f"Z{i}")
         A = Z if dense.layer is None else dense.layer(Z, name=f"A{i}")
         fan_in = dense.width
     return A
+
+
+def _initial(initializer: Any, rng: Generator, fan_in: int, fan_out: int, dtype: np.dtype[Any]) -> list[Array]:
+    """Draw W and b, and hold the initialiser to its contract."""
+    if not callable(initializer):
+        raise GraphError(f"the initializer must be a function (rng, fan_in, fan_out) -> (W, b), got {initializer!r}")
+    drawn = initializer(rng, fan_in, fan_out)
+    if not isinstance(drawn, tuple | list) or len(drawn) != 2:
+        raise GraphError(f"the initializer must return the pair (W, b), got {type(drawn).__name__}")
+    arrays = []
+    for name, value, shape in zip("Wb", drawn, ((fan_in, fan_out), (fan_out,)), strict=True):
+        array = as_array(value, f"the initializer's {name}", error=GraphError)
+        if array.shape != shape:
+            raise GraphError(f"the initializer's {name} must have shape {shape}, got {array.shape}")
+        arrays.append(finite(array.astype(dtype), f"the initializer's {name}"))
+    return arrays

@@ -32,6 +32,10 @@ class Values(Mapping[str, Array]):
     def __contains__(self, key: object) -> bool:
         return self._graph.find(key) is not None
 
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the array of a name or node, `default` where the graph has none such."""
+        return default if self._graph.find(key) is None else self[key]
+
     def __repr__(self) -> str:
         rows = (f"{name} {'None' if a is None else f'{a.shape} {a.dtype}'}" for name, a in self.items())
         return f"<{', '.join(rows)}>"
@@ -130,7 +134,7 @@ class Graph:
         Returns
         -------
         values : Values
-            Every node's value, as it was at this call: later changes of the parameters do not show.
+            Every node's value. Later changes of the parameters do not show; an array that is fed is not copied.
 
         Raises
         ------
@@ -139,6 +143,10 @@ class Graph:
         GateError
             If a gate cannot take what it gets, or breaks its contract; names the node and its inputs.
         """
+        if feeds is not None and not isinstance(feeds, Mapping):
+            raise GraphError(
+                f"feeds must be a mapping from input to value, or named: forward(X=...); got {type(feeds).__name__}"
+            )
         values = self._sources(feeds or {}, named)
         for i, node in enumerate(self.nodes):
             if node.gate is not None:
@@ -155,7 +163,8 @@ class Graph:
         Parameters
         ----------
         upstream : number, array, or mapping from output (node or name) to these, optional
-            The gradients that arrive at the outputs; 1 if there is one output and it is a scalar.
+            The gradients that arrive at the outputs, none at those that a mapping leaves out; by default 1, if there is
+            one output and it is a scalar.
 
         Returns
         -------
@@ -234,9 +243,13 @@ class Graph:
                 shape = values[self.position(self.outputs[0])].shape
                 raise GraphError(f"the output has shape {shape} and is no scalar: give backward its upstream gradient")
             upstream = {self.outputs[0]: 1.0 if upstream is None else upstream}
+        if not upstream:
+            raise GraphError("no upstream gradient is given, so there is nothing to differentiate")
         gradients: list[Array | None] = [None] * len(values)
         for key, gradient in upstream.items():
             i = self.position(key)
+            if gradients[i] is not None:
+                raise GraphError(f"the upstream gradient of {self.names[i]!r} is given twice")
             if self.nodes[i] not in self.outputs:
                 raise GraphError(f"{self.names[i]!r} is not an output of this graph, so no gradient arrives there")
             array = as_array(gradient, f"the upstream gradient of {self.names[i]!r}", error=GraphError)

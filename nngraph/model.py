@@ -30,8 +30,11 @@ class ParameterViews(Sequence[Array]):
     def __getitem__(self, i: Any) -> Any:
         return [p.value for p in self._parameters[i]] if isinstance(i, slice) else self._parameters[i].value
 
-    def __setitem__(self, i: int, value: Any) -> None:
-        self._parameters[i].value = value
+    def __setitem__(self, i: Any, value: Any) -> None:
+        for parameter, own in (
+            zip(self._parameters[i], value, strict=True) if isinstance(i, slice) else [(self._parameters[i], value)]
+        ):
+            parameter.value = own
 
     def __iter__(self) -> Iterator[Array]:
         return (p.value for p in self._parameters)
@@ -109,11 +112,10 @@ class Model:
     ) -> None:
         instance(output, OutputGate, "the output")
         if isinstance(architecture, Node):
-            scores, width = architecture, None
+            scores = architecture
         else:
             rng = generator(random_state)
             scores = chain(architecture, layer, last_layer, use_bias, initializer, float_type(dtype), rng)
-            width = whole_number(architecture[0], "the input width", 1)
         self._scorer = Graph(scores)
         if len(self._scorer.inputs) != 1:
             names = ", ".join(repr(node.name) for node in self._scorer.inputs)
@@ -121,11 +123,11 @@ class Model:
         dtypes = {p.value.dtype for p in self._scorer.parameters}
         if len(dtypes) != 1:
             raise GraphError(f"the scores must depend on parameters, all of one dtype, got {sorted(map(str, dtypes))}")
-        self.scores, self.output = scores, output
-        self.dtype, self._width = dtypes.pop(), width
-        (self._X,) = self._scorer.inputs
-        self._y = Input("y")
+        self.scores, self.output, self.dtype = scores, output, float_type(dtypes.pop())
+        (self._X,), self._y = self._scorer.inputs, Input("y")
         self.graph = Graph(output(scores, self._y, name="loss"))
+        # A graph built by hand takes what its gates take.
+        self._width = None if isinstance(architecture, Node) else len(self.W[0])
         self.loss_history: list[float] = []
 
     @property
@@ -233,10 +235,10 @@ class Model:
 
     def _feeds(self, X: Any, y: Any) -> dict[Node, Array]:
         rows = features(X, self.dtype, self._width)
-        return {self._X: rows, self._y: targets(y, len(rows))}
+        return {self._X: rows, self._y: targets(y, len(rows), self.dtype)}
 
     def _objective(self, X: Any, y: Any, reg_lambda: float) -> Objective:
         reg_lambda = not_negative(reg_lambda, "reg_lambda")
         feeds = self._feeds(X, y)
-        losses = self.output.divisor(self._scorer.forward({self._X: feeds[self._X]})[self.scores], feeds[self._y])
+        losses = self.output.divisor(self.graph.forward(feeds)[self.scores], feeds[self._y])
         return Objective(self.graph, feeds, float(losses) if self.output.reduction == "mean" else 1.0, reg_lambda)

@@ -43,8 +43,8 @@ def progress_bar(total: int, console: Console | None = None) -> Iterator[Callabl
         if time.monotonic() < due:
             return
         due = time.monotonic() + INTERVAL
-        progress.start()
         progress.update(task, completed=passes, loss=loss)
+        progress.start()
 
     try:
         yield update

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,51 +104,52 @@ def gradient_descent(
     Raises
     ------
     DivergenceError
-        If a value or gradient is not finite; the parameters are those of the last finite loss.
+        If a value, a gradient or a step is not finite.
 
     Warns
     -----
     UserWarning
-        If interrupted (Ctrl-C): the parameters are those of the last complete pass.
+        If interrupted (Ctrl-C).
+
+    Notes
+    -----
+    However it ends, the parameters are the last whose loss was computed and finite, and `history` ends with that loss.
+    If a gate raises before any step was taken, both are as they were.
     """
     graph = objective.graph
     start = max(len(history) - 1, 0)
-    # One assignment moves on to the next pass, so that an interrupt finds the old state or the new one, whole.
-    passes, theta = state = 0, _flat([p.value for p in graph.parameters])
-    last_finite = theta
+    theta = _flat([p.value for p in graph.parameters])
+    # Moved on by one assignment, so that an interrupt finds the old state or the new one, whole.
+    initial: tuple[int, Array, list[float]] = (0, theta, history[start:])
+    good = initial
     try:
-        while True:
-            passes, theta = state
+        for passes in range(num_passes + 1):
             values = objective.forward()
             loss = objective.loss(values)
             if not np.isfinite(loss):
-                state = max(passes - 1, 0), last_finite
-                raise _divergence(graph, _first_non_finite(values.items()), "became", passes, epsilon)
+                raise _divergence(graph, passes, epsilon, values)
+            good = (passes, theta, [loss])
             history[start + passes :] = [loss]
             report(passes, loss)
-            if passes == num_passes:
-                break
-            gradients = graph.backward(objective.scale)
-            gradient = _flat(objective.gradient(gradients))
-            stepped = theta - epsilon * gradient
-            if not np.isfinite(stepped).all():
-                backwards = ((name, gradients[name]) for name in reversed(graph.names))
-                names = (graph.names[graph.position(p)] for p in graph.parameters)
-                if found := _first_non_finite(backwards):
-                    raise _divergence(graph, found, "got a gradient of", passes, epsilon)
-                found = _first_non_finite(zip(names, _split(graph, stepped), strict=True))
-                raise _divergence(graph, found, "became", passes, epsilon)
-            last_finite, state = theta, (passes + 1, stepped)
-            _scatter(graph, stepped)
+            if passes < num_passes:
+                gradients = graph.backward(objective.scale)
+                theta = theta - epsilon * _flat(objective.gradient(gradients))
+                if not np.isfinite(theta).all():
+                    raise _divergence(graph, passes, epsilon, values, gradients, theta)
+                _scatter(graph, theta)
     except KeyboardInterrupt:
-        _scatter(graph, state[1])
-        history[start + state[0] :] = [objective.loss(objective.forward())]
         warnings.warn(
-            f"Training was interrupted after {state[0]} of {num_passes} passes; the model keeps what it learned.",
+            f"Training was interrupted after {good[0]} of {num_passes} passes; the model keeps what it learned.",
             stacklevel=3,
         )
+    except Exception as error:
+        if good[0] == 0 and not isinstance(error, DivergenceError):
+            good = initial
+        raise
     finally:
-        _scatter(graph, state[1])
+        passes, theta, last = good
+        _scatter(graph, theta)
+        history[start + passes :] = last
 
 
 def _flat(arrays: Sequence[Array]) -> Array:
@@ -171,21 +172,26 @@ def _scatter(graph: Graph, theta: Array) -> None:
         parameter.value = value
 
 
-def _first_non_finite(arrays: Iterable[tuple[str, Array | None]]) -> tuple[str, float] | None:
-    """Return the name of the first array that holds nan or infinity, and that value."""
-    for name, array in arrays:
-        if array is not None and not np.isfinite(array).all():
-            return name, float(array[~np.isfinite(array)][0])
-    return None
-
-
-def _divergence(graph: Graph, found: Any, did: str, passes: int, epsilon: float) -> DivergenceError:
-    name, value = found
+def _divergence(
+    graph: Graph,
+    passes: int,
+    epsilon: float,
+    values: Values,
+    gradients: Values | None = None,
+    theta: Array | None = None,
+) -> DivergenceError:
+    """Describe what first became non-finite: a value, else a gradient, else a parameter in the step."""
+    arrays: list[tuple[str, str, Array | None]] = [(name, "became", array) for name, array in values.items()]
+    if gradients is not None and theta is not None:
+        arrays += [(name, "got a gradient of", gradients[name]) for name in reversed(graph.names)]
+        stepped = zip(graph.parameters, _split(graph, theta), strict=True)
+        arrays += [(graph.names[graph.position(p)], "became", array) for p, array in stepped]
+    name, did, array = next((n, d, a) for n, d, a in arrays if a is not None and not np.isfinite(a).all())
     node = graph.nodes[graph.position(name)]
     kind = type(node if node.gate is None else node.gate).__name__
     kept = "The initial weights are kept" if passes == 0 else "The last finite weights are kept"
     return DivergenceError(
-        f"training diverged in pass {passes}: node {name!r} ({kind}) {did} {value}. {kept}. "
+        f"training diverged in pass {passes}: node {name!r} ({kind}) {did} {array[~np.isfinite(array)][0]}. {kept}. "
         f"Use a smaller epsilon (it was {epsilon:g}), or scale the data so that its columns have mean 0 and variance 1",
         passes,
         name,

@@ -15,10 +15,10 @@ from nngraph.initializers import Generator
 def whole_number(value: Any, what: str, at_least: int) -> int:
     """Return `value` as an int; raise ValueError unless it is a whole number of a size that makes sense."""
     try:
-        number = operator.index(value)
+        number = at_least - 1 if isinstance(value, bool | np.bool) else operator.index(value)
     except TypeError:
         raise ValueError(f"{what} must be an integer, got {value!r}") from None
-    if number < at_least or isinstance(value, bool):
+    if number < at_least:
         raise ValueError(f"{what} must be an integer >= {at_least}, got {value!r}")
     return number
 
@@ -26,7 +26,9 @@ def whole_number(value: Any, what: str, at_least: int) -> int:
 def not_negative(value: Any, what: str) -> float:
     """Return `value` as a float; raise ValueError unless it is finite and not negative."""
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, str | bytes) else float(value)
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
         raise ValueError(f"{what} must be a number, got {value!r}") from None
     if not 0 <= number < math.inf:
@@ -83,12 +85,13 @@ def features(X: Any, dtype: np.dtype[Any], width: int | None = None) -> Array:
         return finite(array.astype(dtype, copy=False), "X")
 
 
-def targets(y: Any, rows: int) -> Array:
-    """Return y as an array with one target per row of X; what the targets mean is checked by the output."""
+def targets(y: Any, rows: int, dtype: np.dtype[Any]) -> Array:
+    """Return y with one target per row of X, floats as `dtype`; what the targets mean is checked by the output."""
     array = as_array(y, "y", error=ValueError)
     if array.shape[:1] != (rows,):
         raise ValueError(f"y must have one target for each of the {rows} rows of X, got shape {array.shape}")
-    return finite(array, "y")
+    with np.errstate(over="ignore"):
+        return finite(array.astype(dtype, copy=False) if array.dtype.kind == "f" else array, "y")
 
 
 def generator(random_state: Any) -> Generator:
