@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gates.contract import Array, ElementwiseGate, Gate
+from gates.arrays import Array
+from gates.contract import ElementwiseGate, Gate
 
 
 class MultiplyGate(Gate):

@@ -6,18 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gates.contract import (
-    Array,
-    Gate,
-    GateError,
-    as_array,
-    check_count,
-    first,
-    float_dtype,
-    input_names,
-    run_backward,
-    run_forward,
-)
+from gates.arrays import Array, as_array, first, float_dtype
+from gates.contract import Gate, GateError, check_count, input_names, run_backward, run_forward
 
 # The step that balances truncation (h^2) against cancellation (eps / h) in a central difference.
 EPSILON = float(np.finfo(np.float64).eps)
@@ -59,7 +49,7 @@ def check_gate(gate: Gate, *inputs: Any, rtol: float = 1e-5, atol: float = 1e-7,
             f"check_gate proves a Gate, got {gate!r}" + ("; write MyGate()" if isinstance(gate, type) else "")
         )
     check_count(gate, len(inputs))
-    values = [_own(as_array(value)) for value in inputs]
+    values = [_own(as_array(value, "an input", GateError)) for value in inputs]
     names = input_names(gate, len(values))
     Z = run_forward(gate, values)
     # Whole numbers that the gate differentiates are values like any others; labels and rows have no gradient.

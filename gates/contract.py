@@ -10,12 +10,11 @@ import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
+from gates.arrays import Array, as_array, describe, float_dtype, is_number, unbroadcast, was_broadcast
 
 
 class GateError(ValueError):
@@ -67,15 +66,11 @@ class Gate(ABC):
             # As in NumPy's own protocols, an input that is not an array may say itself what applying a gate means.
             if hasattr(value, "apply_gate"):
                 return value.apply_gate(self, inputs, name)
-        arrays = [as_array(value) for value in inputs]
-        # A Python number takes the dtype of the arrays beside it, as in NumPy and as constants in a graph do.
-        dtype = float_dtype([array for array, value in zip(arrays, inputs, strict=True) if not _is_number(value)])
+        arrays = [as_array(value, "an input", GateError) for value in inputs]
+        dtype = float_dtype([array for array, value in zip(arrays, inputs, strict=True) if not is_number(value)])
         return run_forward(
             self,
-            [
-                array.astype(dtype) if _is_number(x) and dtype else array
-                for array, x in zip(arrays, inputs, strict=True)
-            ],
+            [array.astype(dtype) if is_number(x) and dtype else array for array, x in zip(arrays, inputs, strict=True)],
         )
 
     def __repr__(self) -> str:
@@ -94,14 +89,12 @@ class ElementwiseGate(Gate):
         return self.derivative(X) * dZ
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, np.generic)
-
-
 @functools.cache
-def _input_names(forward: Any) -> tuple[tuple[str, ...], int, bool]:
-    """Names of the inputs of an unbound `forward`, how many are required, and whether any number may follow."""
-    parameters = list(inspect.signature(forward).parameters.values())[1:]
+def _input_names(kind: type[Gate]) -> tuple[tuple[str, ...], int, bool]:
+    """Names of the inputs of a gate's `forward`, how many are required, and whether any number may follow."""
+    parameters = list(inspect.signature(kind.forward).parameters.values())
+    if not isinstance(inspect.getattr_static(kind, "forward"), staticmethod):
+        parameters = parameters[1:]
     named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = sum(p.default is p.empty for p in named)
     return tuple(p.name for p in named), required, any(p.kind is p.VAR_POSITIONAL for p in parameters)
@@ -109,13 +102,13 @@ def _input_names(forward: Any) -> tuple[tuple[str, ...], int, bool]:
 
 def input_names(gate: Gate, count: int) -> list[str]:
     """Names of the first `count` inputs of a gate, as its `forward` spells them."""
-    names, _, _ = _input_names(type(gate).forward)
+    names, _, _ = _input_names(type(gate))
     return [*names, *(f"input {i + 1}" for i in range(len(names), count))][:count]
 
 
 def check_count(gate: Gate, count: int) -> None:
     """Raise GateError unless the gate takes `count` inputs."""
-    names, required, any_number = _input_names(type(gate).forward)
+    names, required, any_number = _input_names(type(gate))
     if count < max(required, 1) or (count > len(names) and not any_number):
         expected = str(required) if required == len(names) else f"{required} to {len(names)}"
         if any_number:
@@ -123,41 +116,6 @@ def check_count(gate: Gate, count: int) -> None:
         listed = f" ({', '.join(names)})" if names else ""
         plural = "" if expected == "1" else "s"
         raise GateError(f"{type(gate).__name__} takes {expected} input{plural}{listed}, got {count}")
-
-
-def as_array(value: Any, what: str = "an input", *, error: type[ValueError] = GateError) -> Array:
-    """Convert to an array of real numbers; raise `error`, saying `what` it is, when that cannot be done."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise error(f"{what} must be a plain array, got a masked one; fill or drop what is masked")
-    try:
-        array = np.asarray(value)
-    except ValueError as problem:
-        raise error(f"{what} must be an array of numbers, got rows of unequal length ({problem})") from problem
-    if array.dtype.kind not in "biuf":
-        kind = "strings" if array.dtype.kind in "SU" else f"dtype {array.dtype}"
-        raise error(f"{what} must be an array of real numbers, got {type(value).__name__} with {kind}")
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def float_dtype(values: Sequence[Array]) -> np.dtype[Any] | None:
-    """Return the common dtype of the floating arrays among `values`, None when there is none."""
-    found: np.dtype[Any] | None = None
-    for value in values:
-        dtype = value.dtype
-        if dtype.kind == "f" and dtype is not found:
-            found = dtype if found is None else np.result_type(found, dtype)
-    return found
-
-
-def first(wrong: Array) -> tuple[tuple[int, ...], str]:
-    """Return the index of the first true element, and how a message writes it: ``3`` or ``3, 1``."""
-    at = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
-    return at, ", ".join(map(str, at))
-
-
-def describe(names: Sequence[str], values: Sequence[Array]) -> str:
-    """Return ``W1 (2, 3), X (200, 2)`` for use in messages."""
-    return ", ".join(f"{name} {value.shape}" for name, value in zip(names, values, strict=True))
 
 
 def _result_array(value: Any, what: str) -> Array:
@@ -261,29 +219,10 @@ def _fit(gradient: Any, value: Array, dZ: Array, wide: np.dtype[Any], title: str
     if gradient.dtype not in (dtype, wide):
         raise GateError(f"{title}: backward's gradient of {name} must have dtype {dtype}, got {gradient.dtype}")
     if gradient.shape != value.shape:
-        if not _was_broadcast(value.shape, gradient.shape, dZ.shape):
+        if not was_broadcast(value.shape, gradient.shape, dZ.shape):
             raise GateError(
                 f"{title}: backward's gradient of {name} must have the shape of {name}, {value.shape}, "
                 f"got {gradient.shape}"
             )
         gradient = unbroadcast(gradient, value.shape)
     return gradient.astype(dtype, copy=False)
-
-
-def _was_broadcast(shape: tuple[int, ...], gradient: tuple[int, ...], output: tuple[int, ...]) -> bool:
-    """Whether a gradient of this shape comes from broadcasting: it is longer only where the output is as long."""
-    if len(gradient) < len(shape):
-        return False
-    padded = (1,) * (len(gradient) - len(shape)) + shape
-    reach = (1,) * (len(gradient) - len(output)) + output[max(len(output) - len(gradient), 0) :]
-    return all(g == n or (n == 1 and g == z) for n, g, z in zip(padded, gradient, reach, strict=True))
-
-
-def unbroadcast(gradient: Array, shape: tuple[int, ...]) -> Array:
-    """Add a gradient up over the axes along which an input of `shape` was broadcast.
-
-    Broadcasting repeats the input, so by the chain rule its gradient is the sum over the repetitions.
-    """
-    extra = gradient.ndim - len(shape)
-    stretched = tuple(extra + i for i, n in enumerate(shape) if n == 1 and gradient.shape[extra + i] != 1)
-    return gradient.sum(axis=(*range(extra), *stretched), keepdims=True).reshape(shape)

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import scipy
 
-from gates.contract import Array, ElementwiseGate, Gate
+from gates.arrays import Array
+from gates.contract import ElementwiseGate, Gate
 
 # scipy.special is reached as an attribute of scipy, which loads it at the first use: importing it costs 0.15 s.
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from gates.contract import Array, Gate, GateError, first
+from gates.arrays import Array, first
+from gates.contract import Gate, GateError
 from gates.shaping import check_labels
 
 Reduction = Literal["mean", "sum"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
-from gates.contract import Array, GateError, first
+from gates.arrays import Array, first
+from gates.contract import GateError
 from gates.layers import log_softmax, softmax
 from gates.losses import ClassOutput, ClassWeight, OutputGate, Reduction, class_labels
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gates.contract import Array, Gate, GateError, first
+from gates.arrays import Array, first
+from gates.contract import Gate, GateError
 
 Axis = int | tuple[int, ...] | None
 

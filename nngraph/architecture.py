@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gates.arithmetic import AddGate, MultiplyGate
-from gates.contract import Array, Gate, as_array, check_count
+from gates.arrays import Array, as_array
+from gates.contract import Gate, check_count
 from nngraph.initializers import Generator, Initializer
 from nngraph.nodes import GraphError, Input, Node, Parameter
 from nngraph.validation import finite, instance, whole_number
@@ -89,7 +90,7 @@ def _initial(initializer: Any, rng: Generator, fan_in: int, fan_out: int, dtype:
         raise GraphError(f"the initializer must return the pair (W, b), got {type(drawn).__name__}")
     arrays = []
     for name, value, shape in zip("Wb", drawn, ((fan_in, fan_out), (fan_out,)), strict=True):
-        array = as_array(value, f"the initializer's {name}", error=GraphError)
+        array = as_array(value, f"the initializer's {name}", GraphError)
         if array.shape != shape:
             raise GraphError(f"the initializer's {name} must have shape {shape}, got {array.shape}")
         arrays.append(finite(array.astype(dtype), f"the initializer's {name}"))

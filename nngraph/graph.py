@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gates.contract import Array, as_array, float_dtype, run_backward, run_forward
+from gates.arrays import Array, as_array, float_dtype
+from gates.contract import run_backward, run_forward
 from nngraph.nodes import Constant, GraphError, Input, Node, Parameter, sort, unique_names
 
 Key: TypeAlias = str | Node
@@ -214,7 +215,7 @@ class Graph:
                 raise GraphError(f"{self.names[self.position(key)]!r} is not an input; only inputs are fed")
             if node in fed:
                 raise GraphError(f"input {node.name!r} is fed twice")
-            array = as_array(value, f"input {node.name!r}", error=GraphError)
+            array = as_array(value, f"input {node.name!r}", GraphError)
             fed[node] = array.astype(np.float64) if isinstance(value, int) else array.view()
         missing = [repr(node.name) for node in self.inputs if node not in fed]
         if missing:
@@ -252,7 +253,7 @@ class Graph:
                 raise GraphError(f"the upstream gradient of {self.names[i]!r} is given twice")
             if self.nodes[i] not in self.outputs:
                 raise GraphError(f"{self.names[i]!r} is not an output of this graph, so no gradient arrives there")
-            array = as_array(gradient, f"the upstream gradient of {self.names[i]!r}", error=GraphError)
+            array = as_array(gradient, f"the upstream gradient of {self.names[i]!r}", GraphError)
             if array.shape != values[i].shape:
                 expected = f"must have its shape, {values[i].shape}, got {array.shape}"
                 raise GraphError(f"the upstream gradient of {self.names[i]!r} {expected}")

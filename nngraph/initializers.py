@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gates.contract import Array
+from gates.arrays import Array
 
 Generator: TypeAlias = np.random.Generator | np.random.RandomState
 Initializer: TypeAlias = Callable[[Generator, int, int], tuple[Array, Array]]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gates.contract import Array, Gate
+from gates.arrays import Array
+from gates.contract import Gate
 from gates.layers import Tanh
 from gates.losses import OutputGate
 from gates.outputs import Softmax

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gates.arithmetic import Operators
-from gates.contract import Array, Gate, as_array
+from gates.arrays import Array, as_array, is_number
+from gates.contract import Gate
 
 
 class GraphError(ValueError):
@@ -67,7 +68,7 @@ class Parameter(Node):
 
     def __init__(self, value: Any, name: str | None = None) -> None:
         super().__init__(None, (), name)
-        array = as_array(value, "a Parameter's value", error=GraphError)
+        array = as_array(value, "a Parameter's value", GraphError)
         self._value = np.array(array, dtype=array.dtype if array.dtype.kind == "f" else np.float64)
 
     @property
@@ -76,7 +77,7 @@ class Parameter(Node):
 
     @value.setter
     def value(self, value: Any) -> None:
-        array = as_array(value, f"parameter {self.name}", error=GraphError)
+        array = as_array(value, f"parameter {self.name}", GraphError)
         if array.shape != self._value.shape:
             raise GraphError(f"parameter {self.name} must have shape {self._value.shape}, got {array.shape}")
         self._value[...] = array
@@ -89,8 +90,8 @@ class Constant(Node):
 
     def __init__(self, value: Any, name: str | None = None) -> None:
         super().__init__(None, (), name)
-        self.is_number = isinstance(value, int | float)
-        self.value = np.array(as_array(value, "a constant", error=GraphError))
+        self.is_number = is_number(value)
+        self.value = np.array(as_array(value, "a constant", GraphError))
 
 
 def sort(outputs: Sequence[Node]) -> tuple[Node, ...]:

@@ -12,7 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from sklearn.inspection import DecisionBoundaryDisplay
 
-from gates.contract import Array, GateError
+from gates.arrays import Array
+from gates.contract import GateError
 from nngraph.validation import features
 
 # The palette of Okabe and Ito (Color universal design, 2008), the first six in the order in which any two stay furthest

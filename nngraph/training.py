@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gates.contract import Array
+from gates.arrays import Array
 from nngraph.graph import Graph, Values
 from nngraph.nodes import Parameter
 

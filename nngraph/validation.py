@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gates.contract import Array, as_array, first
+from gates.arrays import Array, as_array, first
 from nngraph.initializers import Generator
 
 
@@ -72,7 +72,7 @@ def features(X: Any, dtype: np.dtype[Any], width: int | None = None) -> Array:
     ValueError
         If X is ragged, no numbers, empty, not finite, has fewer than two axes, or not `width` columns.
     """
-    array = as_array(X, "X", error=ValueError)
+    array = as_array(X, "X", ValueError)
     if array.ndim < 2:
         advice = "X[None, :] makes one example, X[:, None] one feature"
         raise ValueError(f"X must have shape (examples, features), got {array.shape}; {advice}")
@@ -87,7 +87,7 @@ def features(X: Any, dtype: np.dtype[Any], width: int | None = None) -> Array:
 
 def targets(y: Any, rows: int, dtype: np.dtype[Any]) -> Array:
     """Return y with one target per row of X, floats as `dtype`; what the targets mean is checked by the output."""
-    array = as_array(y, "y", error=ValueError)
+    array = as_array(y, "y", ValueError)
     if array.shape[:1] != (rows,):
         raise ValueError(f"y must have one target for each of the {rows} rows of X, got shape {array.shape}")
     with np.errstate(over="ignore"):

@@ -84,6 +84,7 @@ BAD_X = {
     "records": (np.zeros(6, [("a", float), ("b", float)]), ["X must be an array of real numbers", "[('a'"]),
     "None": (None, ["X must be an array of real numbers", "NoneType"]),
     "dict": ({"a": X}, ["X must be an array of real numbers", "dict"]),
+    "masked": (np.ma.masked_less(X, 0.5), ["X must be a plain array", "masked", "fill or drop"]),
     "sparse": (scipy.sparse.csr_array(X), ["X must be an array of real numbers", "csr_array"]),
 }
 
@@ -590,6 +591,11 @@ BAD_GRAPHS = {
         lambda: after_forward(both, {both.outputs[1]: 1.0, "tanh": 2.0}, x=1.0, y=1.0),
         GraphError,
         ["'tanh'", "twice"],
+    ),
+    "no upstream": (
+        lambda: after_forward(both, {}, x=1.0, y=1.0),
+        GraphError,
+        ["no upstream gradient is given"],
     ),
     "labels": (
         lambda: Graph(Softmax()(x, y, name="loss")).forward(x=np.ones((2, 3)), y=[0, 7]),

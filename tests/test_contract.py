@@ -24,9 +24,11 @@ from gates import (
     Softmax,
     SubtractGate,
     Tanh,
+    check_gate,
 )
 from gates.arithmetic import Operators
-from gates.contract import as_array, input_names, run_backward, run_forward, unbroadcast
+from gates.arrays import as_array, unbroadcast
+from gates.contract import input_names, run_backward, run_forward
 
 ONES = np.ones((2, 3))
 
@@ -107,12 +109,29 @@ def test_wrong_number_of_inputs(gate: Gate, count: int, message: str) -> None:
         gate(*[ONES] * count)
 
 
+def test_forward_may_be_a_static_method():
+    """A forward without `self` has one input fewer to skip."""
+
+    class Static(Gate):
+        @staticmethod
+        def forward(X):
+            return 2 * X
+
+        @staticmethod
+        def backward(X, dZ):
+            return 2 * dZ
+
+    check_gate(Static(), [1.0, 2.0])
+    with pytest.raises(GateError, match=r"Static takes 1 input \(X\), got 2"):
+        Static()(1.0, 2.0)
+
+
 @pytest.mark.parametrize(("gate", "counts"), [(Optional(), [1, 2]), (Many(), [1, 2, 5]), (ConcatenateGate(), [1, 4])])
 def test_optional_and_open_numbers_of_inputs(gate: Gate, counts: list[int]) -> None:
     """Inputs with a default may be left out, and a starred input takes any number."""
     for count in counts:
         inputs = [ONES] * count
-        Z = run_forward(gate, [as_array(x) for x in inputs])
+        Z = run_forward(gate, [as_array(x, "x", GateError) for x in inputs])
         assert len(run_backward(gate, inputs, Z)) == count
 
 

@@ -48,7 +48,8 @@ from gates import (
     TransposeGate,
     check_gate,
 )
-from gates.contract import run_backward, run_forward, unbroadcast
+from gates.arrays import unbroadcast
+from gates.contract import run_backward, run_forward
 from tests.gate_table import ROWS, Array, Row
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)

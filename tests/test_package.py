@@ -16,6 +16,7 @@ HEAVY = ("sklearn", "matplotlib", "torch", "jax", "pandas")
 
 # The floors of the house, lowest first: a module may import from floors below, and from its own where named here.
 FLOORS = [
+    ["gates.arrays"],
     ["gates.contract"],
     ["gates.arithmetic", "gates.shaping", "gates.layers", "gates.checking"],
     ["gates.losses"],
