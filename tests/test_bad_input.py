@@ -592,7 +592,7 @@ BAD_GRAPHS = {
         GraphError,
         ["'tanh'", "twice"],
     ),
-    "no upstream": (
+    "upstream empty": (
         lambda: after_forward(both, {}, x=1.0, y=1.0),
         GraphError,
         ["no upstream gradient is given"],
