@@ -14,12 +14,12 @@ from sklearn.inspection import DecisionBoundaryDisplay
 
 from gates.arrays import Array
 from gates.contract import GateError
-from nngraph.validation import features
+from nngraph.validation import features, whole_number
 
 # The palette of Okabe and Ito (Color universal design, 2008), the first six in the order in which any two stay furthest
 # apart for every kind of colour vision; each class has a marker too.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#F0E442", "#56B4E9", "#000000", "#D55E00", "#CC79A7")
-MARKERS = "os^DvP*X"
+MARKERS = "os^DvP*X<"
 
 
 def plot_decision_boundary(
@@ -58,15 +58,18 @@ def plot_decision_boundary(
     Raises
     ------
     ValueError
-        If X does not have two columns, or the labels are not one per example.
+        If X does not have two columns, or the labels are no labels, not one per example, or of two kinds.
     """
+    grid_resolution = whole_number(grid_resolution, "grid_resolution", 2)
     examples = [(*_examples(X, y, "X", "y"), "train" if X_test is not None else "")]
     if X_test is not None or y_test is not None:
         examples.append((*_examples(X_test, y_test, "X_test", "y_test"), "test"))
     xx0, xx1 = _grid(np.concatenate([points for points, _, _ in examples]), grid_resolution)
     grid = np.column_stack([xx0.ravel(), xx1.ravel()])
-    predicted, probability = _predictions(predictor, grid)
-    classes = np.unique(np.concatenate([predicted, *(labels for _, labels, _ in examples)]))
+    known, predicted, probability = _predictions(predictor, grid)
+    classes = _classes(known, predicted, *(labels for _, labels, _ in examples))
+    if len(classes) > 2:
+        probability = None
     response = np.searchsorted(classes, predicted) if probability is None else probability
 
     # Light tints, not transparency: where transparent bands meet, they draw lines.
@@ -110,7 +113,7 @@ def _tint(color: str) -> tuple[float, float, float]:
 def _examples(X: Any, y: Any, X_name: str, y_name: str) -> tuple[Array, Array]:
     if X is None or y is None:
         raise ValueError(f"{X_name} and {y_name} go together; got only one of them")
-    points, labels = features(X, np.dtype(np.float64)), np.asarray(y)
+    points, labels = features(X, np.dtype(np.float64)), _labels(y)
     if points.shape[1:] != (2,):
         raise ValueError(f"a decision boundary is drawn over two features; {X_name} has shape {points.shape}")
     if labels.shape != points.shape[:1]:
@@ -127,12 +130,12 @@ def _grid(points: Array, resolution: int) -> tuple[Array, Array]:
     return xx0, xx1
 
 
-def _predictions(predictor: Any, grid: Array) -> tuple[Array, Array | None]:
-    """Return the predicted labels and, if there are two classes with probabilities, that of the second."""
+def _predictions(predictor: Any, grid: Array) -> tuple[Array, Array, Array | None]:
+    """Return the labels that are known, those predicted and, of two classes, the probability of the second."""
     predict: Callable[[Array], Any] = predictor.predict if hasattr(predictor, "predict") else predictor
-    if not callable(predict):
+    if not callable(predict) or isinstance(predictor, type):
         raise ValueError(f"the predictor must be a Model, a fitted classifier or a function, got {predictor!r}")
-    predicted = np.asarray(predict(grid))
+    predicted = _labels(predict(grid))
     if predicted.shape != (len(grid),):
         raise ValueError(f"the predictor must return one label per point, {(len(grid),)}, got {predicted.shape}")
     try:
@@ -140,8 +143,25 @@ def _predictions(predictor: Any, grid: Array) -> tuple[Array, Array | None]:
     except GateError:  # a Model whose output gives none, such as Hinge
         probabilities = None
     if probabilities is None or probabilities.shape[1:] != (2,):
-        return predicted, None
-    return predicted, probabilities[:, 1]
+        return predicted[:0], predicted, None
+    return _labels(getattr(predictor, "classes_", [0, 1])), predicted, probabilities[:, 1]
+
+
+def _labels(labels: Any) -> Array:
+    array = np.asarray(labels)
+    return array.astype(str) if array.dtype.kind == "O" else array
+
+
+def _classes(*labels: Array) -> Array:
+    """Return every label once, sorted; raise ValueError if they are no labels, or of two kinds."""
+    kinds = {"words" if array.dtype.kind in "US" else "numbers" for array in labels if array.size}
+    if len(kinds) > 1:
+        raise ValueError("the labels must be all numbers or all words, in y as the predictor gives them; got both")
+    classes = np.unique(np.concatenate(labels))
+    if classes.dtype.kind == "f" and (classes != np.round(classes)).any():
+        value = classes[classes != np.round(classes)][0]
+        raise ValueError(f"labels must be whole numbers or words, got {value}; is this a regression?")
+    return classes
 
 
 def _draw_examples(ax: Axes, points: Array, labels: Array, classes: Array, part: str) -> None:

@@ -1,6 +1,7 @@
 """Plotting: what is computed is what is drawn, for every kind of predictor; nothing is shown."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -108,6 +109,25 @@ def test_labels_may_be_words():
     assert display.figure_.axes[1].get_ylabel() == "probability of class dog"
 
 
+def test_classes_that_the_examples_lack():
+    """Of two classes the second is shaded, though nothing has it here; a third class makes regions."""
+    X, y = MOONS
+    zero = Model([2, 2], initializer=lambda _, n, k: (np.zeros((n, k)), np.array([5.0, 0.0])))
+    display = plot_decision_boundary(zero, X, np.zeros(len(X), int))
+    assert display.figure_.axes[1].get_ylabel() == "probability of class 1"
+    display = plot_decision_boundary(trained(X, y, 2), X, np.append(y[1:], 2))
+    assert len(display.figure_.axes) == 1
+    assert set(np.unique(display.response)) == {0, 1}
+
+
+def test_objects_are_words():
+    """Labels in an array of objects, as pandas gives them, are words."""
+    X, y = MOONS
+    words = np.array(["cat", "dog"])[y].astype(object)
+    display = plot_decision_boundary(LogisticRegression().fit(X, words), X, words)
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["class cat", "class dog"]
+
+
 def test_test_points_are_hollow():
     """Training points are filled, test points are white inside; the grid covers both."""
     X, y = MOONS
@@ -134,7 +154,8 @@ def test_classes_differ_for_every_kind_of_colour_vision():
         seen = rgb @ to_cones.T @ loss.T @ np.linalg.inv(to_cones).T
         for one, other in itertools.combinations(np.clip(seen, 0, 1) ** (1 / 2.2), 2):
             assert np.linalg.norm(one - other) > 0.25
-    assert len(set(MARKERS)) == len(COLORS)
+    # Colours and markers repeat after different counts, so that no two of 72 classes look the same.
+    assert math.lcm(len(set(MARKERS)), len(set(COLORS))) == len(MARKERS) * len(COLORS)
 
 
 def test_given_axes_are_used():
@@ -162,6 +183,11 @@ def test_points_without_extent():
         ((len, np.ones((3, 2)), [0, 1, 0]), {"X_test": np.ones((3, 2))}, "X_test and y_test go together"),
         ((len, np.ones((3, 2)), [0, 1, 0]), {"y_test": [0, 1]}, "X_test and y_test go together"),
         ((len, np.ones((3, 2)), [0, 1, 0]), {}, r"one label per point, \(90000,\), got \(\)"),
+        ((lambda p: p[:, 0], np.ones((3, 2)), [0, 1, 0]), {}, "whole numbers or words, got .*; is this a regression"),
+        ((lambda p: p[:, 0] > 1, np.eye(2), [0.0, np.nan]), {}, "whole numbers or words, got nan"),
+        ((lambda p: p[:, 0] > 1, np.eye(2), ["a", "b"]), {}, "all numbers or all words"),
+        ((len, np.ones((3, 2)), [0, 1, 0]), {"grid_resolution": 1}, "grid_resolution must be an integer >= 2, got 1"),
+        ((Model, np.ones((3, 2)), [0, 1, 0]), {}, "must be a Model, a fitted classifier or a function"),
         (("net", np.ones((3, 2)), [0, 1, 0]), {}, "must be a Model, a fitted classifier or a function, got 'net'"),
     ],
 )
