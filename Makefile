@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FIGURE := moons.png
 
-.PHONY: demo test test-oldest figures clean
+.PHONY: demo test env test-oldest figures clean
 
 demo: $(VENV)/installed
 	$(BIN)/python demos/moons.py --output $(FIGURE)
@@ -15,6 +15,9 @@ test: $(VENV)/tested
 	$(BIN)/mypy
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
+
+# The environment with all tools of the checks, for running them one by one.
+env: $(VENV)/tested
 
 # The tests against the oldest versions that setup.cfg names.
 test-oldest:
@@ -27,6 +30,8 @@ figures: $(VENV)/installed
 	$(BIN)/python demos/custom_gate.py --output docs/figures/custom_gate.png
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("nngraph needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] \
+		+ "; name another: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml

@@ -29,12 +29,16 @@ def parse_arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--points", type=int, default=200, help="training examples, and test examples (default 200)")
     parser.add_argument("--noise", type=float, default=0.2, help="standard deviation of the noise (default 0.2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of data and weights (default 0)")
-    parser.add_argument("--hidden", type=int, nargs="*", default=[8], help="hidden widths (default 8)")
-    parser.add_argument("--layer", choices=LAYERS, default="tanh", help="hidden activation (default tanh)")
+    parser.add_argument(
+        "--hidden", type=int, nargs="*", default=[8], help="hidden widths (default 8); none: a linear net"
+    )
+    parser.add_argument(
+        "--layer", type=str.lower, choices=LAYERS, default="tanh", help="hidden activation (default tanh)"
+    )
     parser.add_argument("--passes", type=int, default=5000, help="passes over the data (default 5000)")
     parser.add_argument("--rate", type=float, default=0.002, help="learning rate epsilon (default 0.002)")
     parser.add_argument("--penalty", type=float, default=0.1, help="reg_lambda on the weights (default 0.1)")
-    parser.add_argument("--output", type=Path, default=Path("moons.png"), help="the figure's file (default moons.png)")
+    parser.add_argument("--output", type=Path, help="the figure's file (default moons.png or moons_published.png)")
     parser.add_argument("--show", action="store_true", help="show the figure in a window too")
     parser.add_argument(
         "--as-published", action="store_true",
@@ -50,9 +54,14 @@ def main() -> None:
         options.points, options.noise, options.seed, options.hidden = 200, 0.2, 0, [3]
         options.layer, options.passes, options.rate, options.penalty = "tanh", 20000, 0.01, 0.01
         last_layer, initializer = LAYERS["tanh"], published
+    output = options.output or Path("moons_published.png" if options.as_published else "moons.png")
+    formats = plt.gcf().canvas.get_supported_filetypes()
+    if output.suffix[1:] not in formats or not output.parent.is_dir():
+        parser.error(f"--output must be a file in a folder that is there, ending in one of {', '.join(formats)}")
+    plt.close()
 
-    rng = np.random.RandomState(options.seed)
     try:
+        rng = np.random.RandomState(options.seed)
         X, y = make_moons(options.points, noise=options.noise, random_state=rng)
         model = Model(
             [2, *options.hidden, 2],
@@ -70,7 +79,7 @@ def main() -> None:
 
     print(f"data:           {len(X)} points on two moons, noise {options.noise:g}, seed {options.seed}")
     print(f"architecture:   {' -> '.join(map(str, [2, *options.hidden, 2]))}, {options.layer}")
-    print(f"loss:           {model.calculate_loss(X, y):.6f} after {options.passes} passes")
+    print(f"loss:           {model.calculate_loss(X, y):.6f} after {len(model.loss_history) - 1} passes")
     print(f"train accuracy: {np.mean(model.predict(X) == y):.3f}")
     print(f"test accuracy:  {np.mean(model.predict(X_test) == y_test):.3f} on {len(X_test)} fresh points")
     print(f"seconds:        {seconds:.2f}")
@@ -80,8 +89,8 @@ def main() -> None:
     left.set_title("what the net predicts")
     plot_loss(model, ax=right)
     right.set_title("loss while it learned")
-    figure.savefig(options.output, dpi=120)
-    print(f"figure:         {options.output}")
+    figure.savefig(output, dpi=120)
+    print(f"figure:         {output}")
     if options.show:
         plt.show()
 

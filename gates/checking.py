@@ -58,6 +58,12 @@ def check_gate(gate: Gate, *inputs: Any, rtol: float = 1e-5, atol: float = 1e-7,
         raise GateError(f"{type(gate).__name__}: backward returned None for every input, so there is nothing to check")
     fixed = [gradient is None and value.dtype.kind != "f" for value, gradient in zip(values, gradients, strict=True)]
     values = [value if fix else _own(value, np.float64) for value, fix in zip(values, fixed, strict=True)]
+    if not np.isfinite(Z).all():
+        raise GateError(f"{type(gate).__name__}: forward is not finite here; check it at inputs where it is defined")
+    # Run elsewhere in between: a gate that keeps values from forward to backward has the wrong ones then.
+    elsewhere = [v if g is None else _own(v * 1.01) for v, g in zip(values, gradients, strict=True)]
+    with np.errstate(all="ignore"):
+        run_forward(gate, elsewhere)
     G = _own(np.random.default_rng(random_state).standard_normal(Z.shape))
     gradients = run_backward(gate, values, G)
     for i, (name, gradient) in enumerate(zip(names, gradients, strict=True)):

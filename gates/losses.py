@@ -26,8 +26,24 @@ class OutputGate(Gate):
     ----------
     reduction : {"mean", "sum"}, default="mean"
         Whether the losses are averaged (by their weights) or summed.
+
+    Examples
+    --------
+    >>> class Quantile(OutputGate):
+    ...     def __init__(self, q):
+    ...         self.q = q
+    ...     def losses(self, scores, targets):
+    ...         return np.maximum(self.q * (targets - scores), (self.q - 1) * (targets - scores))
+    ...     def slopes(self, scores, targets):
+    ...         return np.where(targets > scores, -self.q, 1 - self.q)
+    ...     def predict(self, scores):
+    ...         return scores
+    >>> print(Quantile(0.9)(np.array([1.0, 2.0]), np.array([3.0, 2.5])))
+    1.125
     """
 
+    # On the class too, so that a subclass with settings of its own may leave out super().__init__().
+    reduction: Reduction = "mean"
     # Whether `losses` gives one loss per row of scores, or one per element.
     per_row: ClassVar[bool] = False
 
@@ -114,6 +130,8 @@ class ClassOutput(OutputGate):
     reduction : {"mean", "sum"}, default="mean"
         Whether the losses are averaged (by their weights) or summed.
     """
+
+    class_weight: ClassWeight = None
 
     def __init__(self, *, class_weight: ClassWeight = None, reduction: Reduction = "mean") -> None:
         super().__init__(reduction=reduction)

@@ -98,6 +98,10 @@ class Graph:
             self._varies.append(isinstance(node, Input | Parameter) or any(self._varies[i] for i in inputs))
         self._values: list[Array] | None = None
 
+    def __repr__(self) -> str:
+        shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
+        return f"<Graph of {len(self.nodes)} nodes: {shown}>"
+
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters, in the order of computation."""
@@ -210,6 +214,9 @@ class Graph:
         """Return a list with the values of the sources in their places."""
         fed: dict[Node, Array] = {}
         for key, value in [*feeds.items(), *named.items()]:
+            if self.find(key) is None and not isinstance(key, Node):
+                listed = ", ".join(str(node.name) for node in self.inputs) or "none"
+                raise GraphError(f"no input is called {key!r}; this graph has {listed}")
             node = self.nodes[self.position(key)]
             if not isinstance(node, Input):
                 raise GraphError(f"{self.names[self.position(key)]!r} is not an input; only inputs are fed")

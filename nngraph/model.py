@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +19,7 @@ from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
 from nngraph.nodes import GraphError, Input, Node, Parameter
 from nngraph.progress import progress_bar
-from nngraph.training import Objective, gradient_descent
+from nngraph.training import ADVICE, Objective, gradient_descent
 from nngraph.validation import features, float_type, generator, instance, not_negative, targets, whole_number
 
 
@@ -188,7 +189,8 @@ class Model:
         Warns
         -----
         UserWarning
-            If interrupted with Ctrl-C; the weights of the last complete pass are kept.
+            If interrupted with Ctrl-C; the last weights whose loss was computed are kept. If J is larger at the end
+            than at the start.
         """
         num_passes = whole_number(num_passes, "num_passes", 0)
         epsilon = not_negative(epsilon, "epsilon")
@@ -201,7 +203,15 @@ class Model:
                     print(f"Loss after iteration {passes - 1}: {loss:f}")
                 update(passes, loss)
 
-            gradient_descent(objective, num_passes, epsilon, self.loss_history, report)
+            J = objective.value(objective.forward())
+            passes = gradient_descent(objective, num_passes, epsilon, self.loss_history, report)
+            J_end = objective.value(objective.forward())
+        if passes < num_passes:
+            interrupted = f"Training was interrupted after {passes} of {num_passes} passes"
+            warnings.warn(f"{interrupted}; the model keeps what it learned.", stacklevel=2)
+        elif J_end > 1.01 * J:
+            worse = f"Training made the model worse: the objective rose from {J:.4g} to {J_end:.4g}"
+            warnings.warn(f"{worse}. {ADVICE.format(epsilon)}.", stacklevel=2)
 
     def objective(self, X: Any, y: Any, reg_lambda: float = 0.01) -> tuple[float, dict[str, Array]]:
         """Return J, which `train` descends, and dJ/dp for every parameter p by name; see `train`."""
@@ -223,7 +233,7 @@ class Model:
         return self.output.predict_proba(self._scores(X))
 
     def activations(self, X: Any) -> Values:
-        """Return the value of every node up to the scores, by name: for widths X, W1, b1, XW1, Z1, A1, ..."""
+        """Return the value of every node up to the scores, by name: for widths W1, X, XW1, b1, Z1, A1, ..."""
         return self._scorer.forward({self._X: features(X, self.dtype, self._width)})
 
     def gradients(self, X: Any, y: Any) -> Values:

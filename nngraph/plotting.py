@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from sklearn.inspection import DecisionBoundaryDisplay
 
 from gates.arrays import Array
@@ -72,6 +74,8 @@ def plot_decision_boundary(
         probability = None
     response = np.searchsorted(classes, predicted) if probability is None else probability
 
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
     # Light tints, not transparency: where transparent bands meet, they draw lines.
     tints = [_tint(color) for color in _class_colors(len(classes))]
     shading = LinearSegmentedColormap.from_list("classes", [_tint(COLORS[0]), (1.0, 1.0, 1.0), _tint(COLORS[1])])
@@ -90,14 +94,14 @@ def plot_decision_boundary(
         bar.set_label(f"probability of class {classes[-1]}")
         display.ax_.contour(xx0, xx1, display.response, levels=[0.5], colors="black", linewidths=1.5)
     else:
-        flat = {"cmap": shading} if len(classes) <= 2 else {}
+        flat = {"cmap": ListedColormap(tints)} if len(classes) <= 2 else {}
         display.plot(ax=ax, levels=np.arange(max(len(classes), 2) + 1) - 0.5, **flat)
         for k in range(len(classes) if len(classes) > 2 else 1):
             if 0 < (display.response == k).mean() < 1:
                 display.ax_.contour(xx0, xx1, display.response == k, levels=[0.5], colors="black", linewidths=0.8)
     for points, labels, part in examples:
         _draw_examples(display.ax_, points, labels, classes, part)
-    display.ax_.legend(loc="best", fontsize="small")
+    _draw_legend(display.ax_)
     return display
 
 
@@ -172,13 +176,24 @@ def _draw_examples(ax: Axes, points: Array, labels: Array, classes: Array, part:
         ax.scatter(
             mine[:, 0],
             mine[:, 1],
-            s=28,
+            s=20 if part == "test" else 28,
             marker=MARKERS[k % len(MARKERS)],
             facecolors="white" if part == "test" else color,
             edgecolors=color if part == "test" else "black",
-            linewidths=1.6 if part == "test" else 0.6,
+            linewidths=1.3 if part == "test" else 0.6,
             label=f"class {label}" + (f", {part}" if part else ""),
+            # A dark rim around the hollow ones: yellow on yellow would be lost.
+            path_effects=[withStroke(linewidth=2.2, foreground="black")] if part == "test" else None,
         )
+
+
+def _draw_legend(ax: Axes) -> None:
+    """Put a long legend beside the picture where the layout makes room for it, so that it hides nothing."""
+    long = len(ax.get_legend_handles_labels()[0]) > 4
+    if long and ax.figure.get_layout_engine() is not None:
+        ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize="small")
+    else:
+        ax.legend(loc="best", fontsize="small")
 
 
 class LossDisplay:
@@ -204,12 +219,16 @@ class LossDisplay:
         self.figure_: Figure | SubFigure = ax.figure
         # Pass 0 has no place on a logarithmic axis.
         passes = np.arange(1 if log else 0, len(self.losses))
-        (self.line_,) = ax.plot(passes, self.losses[passes], color=None if label else COLORS[0], label=label)
+        marker = "o" if len(passes) == 1 else None
+        (self.line_,) = ax.plot(
+            passes, self.losses[passes], color=None if label else COLORS[0], label=label, marker=marker
+        )
         ax.set(xlabel="pass", ylabel="loss")
         if log:
             ax.set(xscale="log", yscale="log")
         else:
             ax.set_ylim(bottom=min(0, ax.dataLim.y0))
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(visible=True, alpha=0.3)
         if label:
             ax.legend()
@@ -242,6 +261,8 @@ def plot_loss(history: Any, *, ax: Axes | None = None, log: bool = False, label:
     """
     losses: Sequence[float] | Array = getattr(history, "loss_history", history)
     values = np.asarray(losses)
-    if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf":
-        raise ValueError(f"the history must hold one loss per pass, got {history!r:.80}; has the model been trained?")
+    if values.ndim == 1 and values.size == 0:
+        raise ValueError("there is no loss to draw yet: train the model first")
+    if values.ndim != 1 or values.dtype.kind not in "iuf":
+        raise ValueError(f"the history must hold one loss per pass, got {history!r:.80}")
     return LossDisplay(values.astype(np.float64)).plot(ax=ax, log=log, label=label)

@@ -30,6 +30,7 @@ def progress_bar(total: int, console: Console | None = None) -> Iterator[Callabl
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:.6f}"),
+        TextColumn("elapsed"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

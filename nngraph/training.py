@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,12 @@ import numpy as np
 from gates.arrays import Array
 from nngraph.graph import Graph, Values
 from nngraph.nodes import Parameter
+
+# For steps that are too long.
+ADVICE = (
+    "Start anew with a smaller epsilon (it was {:g}), or scale the data: columns of mean 0 and variance 1; the step "
+    "follows the sum over all examples, so more of them need a smaller epsilon"
+)
 
 
 class DivergenceError(ArithmeticError):
@@ -85,7 +90,7 @@ def gradient_descent(
     epsilon: float,
     history: list[float],
     report: Callable[[int, float], None],
-) -> None:
+) -> int:
     """Take `num_passes` steps ``theta <- theta - epsilon dJ/dtheta`` on all data at once.
 
     Parameters
@@ -101,15 +106,15 @@ def gradient_descent(
     report : callable
         Called as ``report(k, loss)`` with the loss after k passes.
 
+    Returns
+    -------
+    passes : int
+        The steps that were taken; fewer than `num_passes` if a KeyboardInterrupt (Ctrl-C) ended it.
+
     Raises
     ------
     DivergenceError
         If a value, a gradient or a step is not finite.
-
-    Warns
-    -----
-    UserWarning
-        If interrupted (Ctrl-C).
 
     Notes
     -----
@@ -138,10 +143,7 @@ def gradient_descent(
                     raise _divergence(graph, passes, epsilon, values, gradients, theta)
                 _scatter(graph, theta)
     except KeyboardInterrupt:
-        warnings.warn(
-            f"Training was interrupted after {good[0]} of {num_passes} passes; the model keeps what it learned.",
-            stacklevel=3,
-        )
+        return good[0]
     except Exception as error:
         if good[0] == 0 and not isinstance(error, DivergenceError):
             good = initial
@@ -150,6 +152,7 @@ def gradient_descent(
         passes, theta, last = good
         _scatter(graph, theta)
         history[start + passes :] = last
+    return passes
 
 
 def _flat(arrays: Sequence[Array]) -> Array:
@@ -189,10 +192,10 @@ def _divergence(
     name, did, array = next((n, d, a) for n, d, a in arrays if a is not None and not np.isfinite(a).all())
     node = graph.nodes[graph.position(name)]
     kind = type(node if node.gate is None else node.gate).__name__
-    kept = "The initial weights are kept" if passes == 0 else "The last finite weights are kept"
+    kept = "The initial weights are kept" if passes == 0 else "The last finite weights are kept, but may be huge"
     return DivergenceError(
         f"training diverged in pass {passes}: node {name!r} ({kind}) {did} {array[~np.isfinite(array)][0]}. {kept}. "
-        f"Use a smaller epsilon (it was {epsilon:g}), or scale the data so that its columns have mean 0 and variance 1",
+        f"{ADVICE.format(epsilon)}",
         passes,
         name,
     )

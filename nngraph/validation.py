@@ -87,7 +87,10 @@ def features(X: Any, dtype: np.dtype[Any], width: int | None = None) -> Array:
 
 def targets(y: Any, rows: int, dtype: np.dtype[Any]) -> Array:
     """Return y with one target per row of X, floats as `dtype`; what the targets mean is checked by the output."""
-    array = as_array(y, "y", ValueError)
+    try:
+        array = as_array(y, "y", ValueError)
+    except ValueError as error:
+        raise ValueError(f"{error}; number labels from 0 up: names, y = np.unique(y, return_inverse=True)") from error
     if array.shape[:1] != (rows,):
         raise ValueError(f"y must have one target for each of the {rows} rows of X, got shape {array.shape}")
     with np.errstate(over="ignore"):

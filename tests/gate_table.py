@@ -74,6 +74,10 @@ class Row:
     # The inputs whose first axis counts the rows of the data; none where the gate has no such notion.
     batch: tuple[int, ...] = ()
 
+    def name(self) -> str:
+        """Return what a test of this row is called: the class, so that ``-k Tanh`` finds it, and the id."""
+        return f"{type(self.gate).__name__}-{self.id}"
+
     def inputs(self, rng: Generator) -> tuple[Array, ...]:
         """Draw inputs."""
         return tuple(np.asarray(draw(rng)) for draw in self.draws)

@@ -614,11 +614,16 @@ def test_graphs(case):
     assert scalar.forward(x=2.0, y=3.0)[scalar.outputs[0]] == 6
 
 
+def test_word_labels_are_told_to_be_numbered(model):
+    """Labels that are words: the message has the line that numbers them."""
+    refused(ValueError, ["y must be", "strings", "np.unique(y, return_inverse=True)"], model.train, X, list("abcabc"))
+
+
 def test_many_names_are_cut_short():
     """The message about an unknown name lists some of the names, not thousands."""
     node = x
     for _ in range(1000):
         node = Tanh()(node)
     with pytest.raises(GraphError, match=r"no node is called 'q'.*\.\.\.") as caught:
-        Graph(node).forward(q=1.0)
+        Graph(node).forward(x=1.0)["q"]
     assert len(str(caught.value)) < 500

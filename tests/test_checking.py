@@ -272,6 +272,27 @@ def test_gate_that_differs_from_call_to_call_is_caught() -> None:
         check_gate(Noisy(), X)
 
 
+def test_gate_that_keeps_values_from_its_forward_is_caught() -> None:
+    """A gate is run elsewhere between forward and backward, as a gate object in two layers is."""
+
+    class Stateful(Gate):
+        def forward(self, X):
+            self.Z = np.tanh(X)
+            return self.Z
+
+        def backward(self, X, dZ):
+            return (1 - self.Z * self.Z) * dZ
+
+    assert blame(Stateful(), X)["gate"] == "Stateful"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_forward_that_is_not_finite_is_said(bad: float) -> None:
+    """Where there is no value there is no slope, and that is what the message says."""
+    with pytest.raises(GateError, match="ExpGate: forward is not finite here; check it at inputs where it is"):
+        check_gate(ExpGate(), [1.0, bad])
+
+
 def test_gate_without_any_gradient_is_refused() -> None:
     """None for every input leaves nothing to check, which is said."""
     with pytest.raises(GateError, match="PlantedPair: backward returned None for every input, so there is nothing to"):
@@ -378,7 +399,7 @@ def test_ten_thousand_large_terms() -> None:
     check_gate(SumGate(), 1000 + np.random.default_rng(0).uniform(0, 1, 10_000))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+@pytest.mark.parametrize("row", ROWS, ids=Row.name)
 @pytest.mark.parametrize("seed", [11, 12, 13, 14])
 def test_no_right_gate_is_blamed(row: Row, seed: int) -> None:
     """Every gate of the table passes, at other inputs and other upstream gradients than its own tests use."""

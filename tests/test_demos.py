@@ -50,16 +50,16 @@ def test_moons(tmp_path):
 
 def test_moons_as_published(tmp_path):
     """The published network reaches its published figures, and prints the loss 20 times on the way."""
-    printed = run("moons.py", "--as-published", "--output", "published.png", cwd=tmp_path)
+    printed = run("moons.py", "--as-published", cwd=tmp_path)
     assert "loss:           0.159993 after 20000 passes" in printed
     assert "train accuracy: 0.985" in printed
     assert re.findall(r"iteration (\d+)", printed) == [str(1000 * i) for i in range(20)]
-    assert (tmp_path / "published.png").exists()
+    assert (tmp_path / "moons_published.png").exists()
 
 
 def test_moons_takes_every_option(tmp_path):
     """Each option reaches the program; --show ends by itself where there is no screen."""
-    options = ["--points", "60", "--noise", "0.1", "--seed", "3", "--hidden", "5", "4", "--layer", "relu"]
+    options = ["--points", "60", "--noise", "0.1", "--seed", "3", "--hidden", "5", "4", "--layer", "ReLU"]
     options += ["--passes", "300", "--rate", "0.005", "--penalty", "0", "--output", "other.png"]
     printed = run("moons.py", *options, cwd=tmp_path)
     assert "60 points on two moons, noise 0.1, seed 3" in printed
@@ -77,6 +77,10 @@ def test_moons_takes_every_option(tmp_path):
         (["--passes", "-5"], "num_passes must be an integer >= 0, got -5"),
         (["--penalty", "nan"], "reg_lambda must be finite and not negative, got nan"),
         (["--noise", "-1"], "noise"),
+        (["--seed", "-1"], "Seed must be between 0 and"),
+        (["--output", "nowhere/moons.png"], "--output must be a file in a folder that is there"),
+        (["--output", "moons.xyz"], "ending in one of"),
+        (["--output", "."], "ending in one of"),
         (["--rate", "1e9", "--layer", "relu"], "training diverged in pass"),
     ],
 )

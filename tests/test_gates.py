@@ -52,8 +52,8 @@ from gates.arrays import unbroadcast
 from gates.contract import run_backward, run_forward
 from tests.gate_table import ROWS, Array, Row
 
-every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-batch_rows = pytest.mark.parametrize("row", [row for row in ROWS if row.batch], ids=lambda row: row.id)
+every_row = pytest.mark.parametrize("row", ROWS, ids=Row.name)
+batch_rows = pytest.mark.parametrize("row", [row for row in ROWS if row.batch], ids=Row.name)
 
 
 def drawn(row: Row, seed: int = 0) -> tuple[tuple[Array, ...], Array]:
@@ -80,6 +80,12 @@ def test_every_public_gate_has_a_row() -> None:
     public = {getattr(gates, name) for name in gates.__all__}
     concrete = {g for g in public if isinstance(g, type) and issubclass(g, Gate) and not inspect.isabstract(g)}
     assert concrete - {type(row.gate) for row in ROWS} == set()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=Row.name)
+def test_rows_are_found_by_class(row: Row, request: pytest.FixtureRequest) -> None:
+    """`pytest -k ClassName` selects the rows of that class."""
+    assert type(row.gate).__name__ in request.node.name
 
 
 def test_the_row_of_every_gate_is_named_once() -> None:

@@ -291,9 +291,9 @@ def test_scores_node():
 
     start = {name: value.copy() for name, value in model.parameters.items()}
     slopes = {name: central_differences(lambda v, n=name: J(**{**start, n: v}), start[name]) for name in start}
-    model.train(X, y, num_passes=1, epsilon=1.0, reg_lambda=0.1)
+    model.train(X, y, num_passes=1, epsilon=2.0**-10, reg_lambda=0.1)
     for name, value in model.parameters.items():
-        assert_allclose(start[name] - value, slopes[name], rtol=1e-6, atol=1e-7)
+        assert_allclose((start[name] - value) * 2.0**10, slopes[name], rtol=1e-6, atol=1e-7)
     model.train(X, y, num_passes=300, epsilon=0.05)
     assert model.loss_history[-1] < model.loss_history[0]
 
@@ -625,13 +625,13 @@ def test_objective(name, layer, use_bias):
 
     found, gradient = model.objective(X, y, reg_lambda=0.3)
     assert_allclose(found, J(start), rtol=1e-12)
-    model.train(X, y, num_passes=1, epsilon=1.0, reg_lambda=0.3)
+    model.train(X, y, num_passes=1, epsilon=2.0**-10, reg_lambda=0.3)
     assert list(gradient) == list(start) == list(model.parameters)
     for key, value in start.items():
         slopes = central_differences(lambda v, k=key: J({**start, k: v}), value)
         allowed = {"rtol": 1e-6, "atol": 1e-7 * max(1, abs(slopes).max())}
         assert_allclose(gradient[key], slopes, **allowed, err_msg=f"objective: {key}")
-        assert_allclose(value - model.parameters[key], slopes, **allowed, err_msg=f"train: {key}")
+        assert_allclose((value - model.parameters[key]) * 2.0**10, slopes, **allowed, err_msg=f"train: {key}")
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

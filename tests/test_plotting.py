@@ -214,8 +214,32 @@ def test_loss_curve():
     assert first.get_color() != second.get_color()
 
 
-@pytest.mark.parametrize("history", [[], [[1.0, 2.0]], ["a"], None, 3.0, Model([2, 2], random_state=0)])
+@pytest.mark.parametrize("history", [[[1.0, 2.0]], ["a"], None, 3.0])
 def test_loss_refuses_bad_input(history):
-    """No history, no curve: a ValueError that asks whether the model was trained."""
-    with pytest.raises(ValueError, match=r"one loss per pass.*has the model been trained"):
+    """No history, no curve."""
+    with pytest.raises(ValueError, match="one loss per pass"):
         plot_loss(history)
+
+
+@pytest.mark.parametrize("history", [[], Model([2, 2], random_state=0)])
+def test_loss_of_an_untrained_model(history):
+    """A model without a history is told to be trained first."""
+    with pytest.raises(ValueError, match="no loss to draw yet: train the model first"):
+        plot_loss(history)
+
+
+def test_a_long_legend_stands_beside():
+    """Six entries stand outside the axes where the layout makes room, and inside where it does not."""
+    X, y = BLOBS
+    for layout, outside in (("constrained", True), (None, False)):
+        _, ax = plt.subplots(layout=layout)
+        plot_decision_boundary(trained(X, y, 3), X, y, X_test=X, y_test=y, ax=ax)
+        ax.figure.canvas.draw()
+        assert (ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1) == outside
+        assert ax.get_legend().get_window_extent().x1 <= ax.figure.bbox.x1
+
+
+def test_one_loss_is_a_point():
+    """A history of one loss is seen as a marker."""
+    assert plot_loss([1.0]).line_.get_marker() == "o"
+    assert plot_loss([1.0, 0.5]).line_.get_marker() == "None"

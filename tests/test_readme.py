@@ -53,6 +53,9 @@ def test_commands(command, tmp_path):
         printed = run(["make", "demo", f"VENV={prefix}", "-o", f"{prefix}/installed", f"FIGURE={figure}"])
         assert "test accuracy:" in printed
         assert figure.stat().st_size > 50_000
+    elif words == [".", ".venv/bin/activate"]:
+        # Where `make` puts the environment.
+        assert "-m venv .venv\n" in run(["make", "--dry-run", "--always-make", "demo"])
     elif words == ["make", "test"]:
         # This is `make test`; what is left to see is that it checks all that the README lists.
         steps = run(["make", "--dry-run", "--always-make", "test"])

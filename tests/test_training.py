@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_iris
 
 import nngraph.model
 import nngraph.training
@@ -131,6 +133,22 @@ def test_training_goes_on_after_divergence():
     assert model.loss_history[: len(kept)] == kept
     assert len(model.loss_history) == len(kept) + 10
     assert model.loss_history[-1] < kept[-1]
+
+
+def test_training_that_makes_it_worse_warns():
+    """Steps that are too long, but stay finite, are said: the objective rose, from what to what, and what to do."""
+    X, y = load_iris(return_X_y=True)
+    model = Model([4, 8, 3], random_state=0)
+    with pytest.warns(UserWarning, match="made the model worse") as caught:
+        model.train(X, y, num_passes=500)
+    assert caught[0].filename == __file__
+    before, after = (float(part) for part in re.findall(r"rose from (\S+) to (\S+)\. ", str(caught[0].message))[0])
+    assert before < after == pytest.approx(model.objective(X, y)[0], rel=1e-3)
+    assert "smaller epsilon (it was 0.01), or scale the data" in str(caught[0].message)
+    # What is advised helps.
+    model = Model([4, 8, 3], random_state=0)
+    model.train((X - X.mean(axis=0)) / X.std(axis=0), y, num_passes=500, epsilon=0.002)
+    assert np.mean(model.predict((X - X.mean(axis=0)) / X.std(axis=0)) == y) > 0.95
 
 
 def bad_names(arrays):
