@@ -228,7 +228,7 @@ class LossDisplay:
             ax.set(xscale="log", yscale="log")
         else:
             ax.set_ylim(bottom=min(0, ax.dataLim.y0))
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
         ax.grid(visible=True, alpha=0.3)
         if label:
             ax.legend()
