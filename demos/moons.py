@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.backend_bases import FigureCanvasBase
 from sklearn.datasets import make_moons
 
 import gates
@@ -55,10 +56,9 @@ def main() -> None:
         options.layer, options.passes, options.rate, options.penalty = "tanh", 20000, 0.01, 0.01
         last_layer, initializer = LAYERS["tanh"], published
     output = options.output or Path("moons_published.png" if options.as_published else "moons.png")
-    formats = plt.gcf().canvas.get_supported_filetypes()
-    if output.suffix[1:] not in formats or not output.parent.is_dir():
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if output.suffix[1:].lower() not in formats or not output.parent.is_dir():
         parser.error(f"--output must be a file in a folder that is there, ending in one of {', '.join(formats)}")
-    plt.close()
 
     try:
         rng = np.random.RandomState(options.seed)

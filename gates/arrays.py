@@ -22,6 +22,9 @@ def as_array(value: Any, what: str, error: type[ValueError]) -> Array:
     if array.dtype.kind not in "biuf":
         kind = "strings" if array.dtype.kind in "SU" else f"dtype {array.dtype}"
         raise error(f"{what} must be an array of real numbers, got {type(value).__name__} with {kind}")
+    if array.dtype.kind in "iu" and array.dtype.itemsize < 8:
+        # Gradients take whole numbers for real ones, and those do not wrap around at 255.
+        return array.astype(np.int64)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -53,7 +56,7 @@ def describe(names: Sequence[str], values: Sequence[Array]) -> str:
 
 def was_broadcast(shape: tuple[int, ...], gradient: tuple[int, ...], output: tuple[int, ...]) -> bool:
     """Whether a gradient of this shape comes from broadcasting: it is longer only where the output is as long."""
-    if len(gradient) < len(shape):
+    if not len(shape) <= len(gradient) <= max(len(shape), len(output)):
         return False
     padded = (1,) * (len(gradient) - len(shape)) + shape
     reach = (1,) * (len(gradient) - len(output)) + output[max(len(output) - len(gradient), 0) :]

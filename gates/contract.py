@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -73,6 +74,9 @@ class Gate(ABC):
             [array.astype(dtype) if is_number(x) and dtype else array for array, x in zip(arrays, inputs, strict=True)],
         )
 
+    # Names of floating inputs that are constants by design and get no gradient, such as targets.
+    constants: ClassVar[tuple[str, ...]] = ()
+
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
         return f"{type(self).__name__}({settings})"
@@ -93,7 +97,7 @@ class ElementwiseGate(Gate):
 def _input_names(kind: type[Gate]) -> tuple[tuple[str, ...], int, bool]:
     """Names of the inputs of a gate's `forward`, how many are required, and whether any number may follow."""
     parameters = list(inspect.signature(kind.forward).parameters.values())
-    if not isinstance(inspect.getattr_static(kind, "forward"), staticmethod):
+    if not isinstance(inspect.getattr_static(kind, "forward"), staticmethod | classmethod):
         parameters = parameters[1:]
     named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = sum(p.default is p.empty for p in named)
@@ -159,6 +163,9 @@ def run_forward(
     except (ValueError, IndexError, TypeError) as error:
         names = names or input_names(gate, len(inputs))
         raise GateError(f"{title}: forward failed for inputs {describe(names, inputs)}: {error}") from error
+    except Exception as error:
+        error.add_note(f"in the forward of {title}")
+        raise
     if type(Z) is not np.ndarray or Z.dtype.kind not in "biuf":
         Z = _result_array(Z, f"{title}: forward's result")
     floats = [value.dtype for value in inputs if value.dtype.kind == "f"]
@@ -198,11 +205,19 @@ def run_backward(
     except (ValueError, IndexError, TypeError) as error:
         listed = describe([*names, "dZ"], [*inputs, dZ])
         raise GateError(f"{title}: backward failed for {listed}: {error}") from error
+    except Exception as error:
+        error.add_note(f"in the backward of {title}")
+        raise
     gradients = result if isinstance(result, tuple | list) else (result,)
     if len(gradients) != len(inputs):
         raise GateError(
             f"{title}: backward must return {len(inputs)} gradients, one for each of {', '.join(names)} "
             f"in this order (None for no gradient), got {len(gradients)}"
+        )
+    if all(gradient is None for gradient in gradients) and float_dtype(inputs):
+        raise GateError(
+            f"{title}: backward returned no gradient for any of {', '.join(names)}; is a `return` missing? "
+            "A gate that stops gradients on purpose returns zeros"
         )
     wide = float_dtype([*inputs, dZ]) or np.dtype(np.float64)
     return tuple(
@@ -226,3 +241,16 @@ def _fit(gradient: Any, value: Array, dZ: Array, wide: np.dtype[Any], title: str
             )
         gradient = unbroadcast(gradient, value.shape)
     return gradient.astype(dtype, copy=False)
+
+
+def setting(value: Any, what: str, must_be: Literal["finite", "positive", "not negative"] = "finite") -> float:
+    """Return a gate's setting as a Python float, which widens no float32; raise GateError unless it fits."""
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    fits = {"finite": True, "positive": number > 0, "not negative": number >= 0}
+    if not (math.isfinite(number) and fits[must_be]):
+        also = "" if must_be == "finite" else f" and {must_be}"
+        raise GateError(f"{what} must be finite{also}, got {value!r}")
+    return number

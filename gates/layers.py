@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 
 from gates.arrays import Array
-from gates.contract import ElementwiseGate, Gate
+from gates.contract import ElementwiseGate, Gate, setting
 
 # scipy.special is reached as an attribute of scipy, which loads it at the first use: importing it costs 0.15 s.
 
@@ -59,7 +59,7 @@ class LeakyReLU(ElementwiseGate):
     """
 
     def __init__(self, slope: float = 0.01) -> None:
-        self.slope = float(slope)
+        self.slope = setting(slope, "LeakyReLU: slope")
 
     def forward(self, X: Array) -> Array:
         return np.where(X > 0, X, self.slope * X)
@@ -82,7 +82,7 @@ class ELU(ElementwiseGate):
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = float(alpha)
+        self.alpha = setting(alpha, "ELU: alpha")
 
     def forward(self, X: Array) -> Array:
         return np.where(X > 0, X, self.alpha * np.expm1(np.minimum(X, 0)))

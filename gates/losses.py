@@ -21,6 +21,7 @@ class OutputGate(Gate):
 
     A subclass writes `losses`, its derivative `slopes`, and `predict`; weights, the reduction and the checks of the
     targets are done here. `forward` and `backward` take an optional third input, sample_weight: one weight per row.
+    Targets and weights are constants: they get no gradient, even where they depend on a parameter.
 
     Parameters
     ----------
@@ -42,6 +43,7 @@ class OutputGate(Gate):
     1.125
     """
 
+    constants = ("targets", "sample_weight")
     # On the class too, so that a subclass with settings of its own may leave out super().__init__().
     reduction: Reduction = "mean"
     # Whether `losses` gives one loss per row of scores, or one per element.
@@ -60,9 +62,9 @@ class OutputGate(Gate):
     def slopes(self, scores: Array, targets: Array) -> Array:
         """Return dl/dscores, in the shape of scores."""
 
-    @abstractmethod
     def predict(self, scores: Array) -> Array:
-        """Return what the scores predict: labels, or values."""
+        """Return what the scores predict: here the scores themselves, one column as (n,)."""
+        return drop_column(scores)
 
     def predict_proba(self, scores: Array) -> Array:
         """Return one column of probabilities per class, for the outputs that model them."""
@@ -99,23 +101,31 @@ class OutputGate(Gate):
         return weights
 
     def divisor(self, scores: Array, targets: Array, sample_weight: Array | None = None) -> Any:
-        """Return the total weight of the losses: their mean is their sum over it."""
+        """Return m: the sum of the losses is the loss times m."""
         scores = _floating(scores)
-        return _total(self.weights(scores, self.prepare(scores, targets), sample_weight))
+        return self._divisor(self.weights(scores, self.prepare(scores, targets), sample_weight))
+
+    def _divisor(self, weights: Array) -> Any:
+        if self.reduction == "sum":
+            return 1.0
+        total = weights.sum()
+        if not total > 0:
+            what = "the weights of all rows add up to zero" if weights.size else "there are no rows"
+            raise GateError(f"{what}, so there is nothing to average")
+        return total
 
     def forward(self, scores: Array, targets: Array, sample_weight: Array | None = None) -> Any:
         scores = _floating(scores)
         targets = self.prepare(scores, targets)
         weights = self.weights(scores, targets, sample_weight)
-        loss = (weights * self.losses(scores, targets)).sum()
-        return loss / _total(weights) if self.reduction == "mean" else loss
+        return (weights * self.losses(scores, targets)).sum() / self._divisor(weights)
 
     def backward(self, scores: Array, targets: Array, *sample_weight_and_dloss: Array) -> tuple[Array | None, ...]:
         *sample_weight, dloss = sample_weight_and_dloss
         scores = _floating(scores)
         targets = self.prepare(scores, targets)
         weights = self.weights(scores, targets, *sample_weight)
-        dlosses = weights * (dloss / _total(weights) if self.reduction == "mean" else dloss)
+        dlosses = weights * (dloss / self._divisor(weights))
         slopes = self.slopes(scores, targets)
         return slopes * (dlosses[..., None] if self.per_row else dlosses), None, *(None for _ in sample_weight)
 
@@ -136,16 +146,14 @@ class ClassOutput(OutputGate):
     def __init__(self, *, class_weight: ClassWeight = None, reduction: Reduction = "mean") -> None:
         super().__init__(reduction=reduction)
         if class_weight is not None:
-            weights = class_weight.values() if isinstance(class_weight, Mapping) else class_weight
-            try:
-                good = all(np.isfinite(weight) and weight >= 0 for weight in weights)
-            except TypeError:
-                good = False
-            if not good:
-                raise GateError(
-                    f"{type(self).__name__}: class_weight must be finite and not negative, got {class_weight!r}; "
-                    "give a weight for each label, as a dict or a sequence"
-                )
+            kind = f"{type(self).__name__}: class_weight must be"
+            if isinstance(class_weight, str) or not isinstance(class_weight, Mapping | Sequence | np.ndarray):
+                raise GateError(f"{kind} a dict from label to weight or a sequence of weights, got {class_weight!r}")
+            # A copy: a change of the user's list must not change the loss.
+            class_weight = dict(class_weight) if isinstance(class_weight, Mapping) else list(class_weight)
+            weights = class_weight.values() if isinstance(class_weight, dict) else class_weight
+            if not all(isinstance(weight, int | float | np.number) and 0 <= weight < np.inf for weight in weights):
+                raise GateError(f"{kind} finite and not negative, got {class_weight!r}")
         self.class_weight = class_weight
 
     def class_weights(self, scores: Array, targets: Array) -> Array | None:
@@ -183,10 +191,6 @@ def _floating(scores: Array) -> Array:
     return scores if scores.dtype.kind == "f" else scores.astype(np.float64)
 
 
-def _total(weights: Array) -> Any:
-    if not weights.size:
-        raise GateError("there are no rows, so there is nothing to average")
-    total = weights.sum()
-    if not total > 0:
-        raise GateError("the weights of all rows add up to zero, so there is nothing to average")
-    return total
+def drop_column(values: Array) -> Array:
+    """Return a single column (n, 1) as (n,), so that it compares with targets (n,); other shapes as they are."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values

@@ -6,9 +6,9 @@ import numpy as np
 import scipy
 
 from gates.arrays import Array, first
-from gates.contract import GateError
+from gates.contract import GateError, setting
 from gates.layers import log_softmax, softmax
-from gates.losses import ClassOutput, ClassWeight, OutputGate, Reduction, class_labels
+from gates.losses import ClassOutput, ClassWeight, OutputGate, Reduction, class_labels, drop_column
 
 
 class Softmax(ClassOutput):
@@ -32,8 +32,7 @@ class Softmax(ClassOutput):
     per_row = True
 
     def prepare(self, scores: Array, targets: Array) -> Array:
-        if scores.ndim < 2 or scores.shape[-1] < 2:
-            raise GateError(f"scores must have a column for each of two or more classes, got shape {scores.shape}")
+        _check_columns(scores)
         if targets.shape == scores.shape:
             wrong = ~((targets >= 0).all(axis=-1) & np.isclose(targets.sum(axis=-1), 1, rtol=0, atol=1e-6))
             if wrong.any():
@@ -57,10 +56,10 @@ class Softmax(ClassOutput):
         return softmax(scores) - (targets[..., None] == np.arange(scores.shape[-1]))
 
     def predict(self, scores: Array) -> Array:
-        return scores.argmax(axis=-1)
+        return _check_columns(scores).argmax(axis=-1)
 
     def predict_proba(self, scores: Array) -> Array:
-        return softmax(scores)
+        return softmax(_check_columns(scores))
 
 
 class Logistic(ClassOutput):
@@ -95,7 +94,7 @@ class Logistic(ClassOutput):
         return scipy.special.expit(scores) - targets
 
     def predict(self, scores: Array) -> Array:
-        return _drop_column((scores > 0).astype(np.intp))
+        return drop_column((scores > 0).astype(np.intp))
 
     def predict_proba(self, scores: Array) -> Array:
         """Return the probability of each label (n, k); for one column, of both classes (n, 2)."""
@@ -108,7 +107,10 @@ class Logistic(ClassOutput):
 class SquaredError(OutputGate):
     """``l = (s - t)^2``; ``dl/ds = 2 (s - t)``.
 
-    The mean is over rows and columns, as in PyTorch and Keras; ``reduction="sum"`` is the sum of squares.
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights) or summed, over rows and columns as in PyTorch and Keras.
     """
 
     def losses(self, scores: Array, targets: Array) -> Array:
@@ -117,21 +119,21 @@ class SquaredError(OutputGate):
     def slopes(self, scores: Array, targets: Array) -> Array:
         return 2 * (scores - targets)
 
-    def predict(self, scores: Array) -> Array:
-        return _drop_column(scores)
-
 
 class AbsoluteError(OutputGate):
-    """``l = |s - t|``; ``dl/ds = sign(s - t)``, 0 where they are equal."""
+    """``l = |s - t|``; ``dl/ds = sign(s - t)``, 0 where they are equal.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights) or summed, over rows and columns.
+    """
 
     def losses(self, scores: Array, targets: Array) -> Array:
         return np.abs(scores - targets)
 
     def slopes(self, scores: Array, targets: Array) -> Array:
         return np.sign(scores - targets)
-
-    def predict(self, scores: Array) -> Array:
-        return _drop_column(scores)
 
 
 class Huber(OutputGate):
@@ -151,9 +153,7 @@ class Huber(OutputGate):
 
     def __init__(self, delta: float = 1.0, *, reduction: Reduction = "mean") -> None:
         super().__init__(reduction=reduction)
-        if not 0 < float(delta) < np.inf:
-            raise GateError(f"Huber: delta must be positive and finite, got {delta}")
-        self.delta = float(delta)
+        self.delta = setting(delta, "Huber: delta", "positive")
 
     def losses(self, scores: Array, targets: Array) -> Array:
         distance = np.abs(scores - targets)
@@ -162,9 +162,6 @@ class Huber(OutputGate):
 
     def slopes(self, scores: Array, targets: Array) -> Array:
         return np.clip(scores - targets, -self.delta, self.delta)
-
-    def predict(self, scores: Array) -> Array:
-        return _drop_column(scores)
 
 
 class Hinge(ClassOutput):
@@ -191,9 +188,7 @@ class Hinge(ClassOutput):
 
     def __init__(self, margin: float = 1.0, *, class_weight: ClassWeight = None, reduction: Reduction = "mean") -> None:
         super().__init__(class_weight=class_weight, reduction=reduction)
-        if not 0 <= float(margin) < np.inf:
-            raise GateError(f"Hinge: margin must be finite and not negative, got {margin}")
-        self.margin = float(margin)
+        self.margin = setting(margin, "Hinge: margin", "not negative")
 
     def prepare(self, scores: Array, targets: Array) -> Array:
         if scores.ndim < 2 or scores.shape[-1] < 1:
@@ -220,6 +215,10 @@ class Hinge(ClassOutput):
         return (scores[..., 0] > 0).astype(np.intp) if scores.shape[-1] == 1 else scores.argmax(axis=-1)
 
 
-def _drop_column(values: Array) -> Array:
-    """Return a single column (n, 1) as (n,), so that it compares with targets (n,); other shapes as they are."""
-    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+def _check_columns(scores: Array) -> Array:
+    if scores.ndim < 2 or scores.shape[-1] < 2:
+        raise GateError(
+            f"scores must have a column for each of two or more classes, got shape {scores.shape}; "
+            "for two classes in one column there is Logistic"
+        )
+    return scores

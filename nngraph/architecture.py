@@ -11,6 +11,7 @@ import numpy as np
 from gates.arithmetic import AddGate, MultiplyGate
 from gates.arrays import Array, as_array
 from gates.contract import Gate, check_count
+from gates.losses import OutputGate
 from nngraph.initializers import Generator, Initializer
 from nngraph.nodes import GraphError, Input, Node, Parameter
 from nngraph.validation import finite, instance, whole_number
@@ -46,6 +47,8 @@ def check_layer(layer: Any) -> None:
     """Raise ValueError unless `layer` is a gate of one input, or None."""
     if layer is not None:
         instance(layer, Gate, "a layer")
+        if isinstance(layer, OutputGate):
+            raise GraphError(f"{layer!r} is an output, no layer: give output=..., or the layer SoftmaxLayer()")
         check_count(layer, 1)
 
 
@@ -59,6 +62,7 @@ def chain(
     rng: Generator,
 ) -> Node:
     """Return the scores node of a chain of dense layers: X, Z1 = X W1 + b1, A1 = layer(Z1), ..."""
+    instance(use_bias, bool, "use_bias")
     for given in (layer, last_layer):
         check_layer(given)
     sequence = isinstance(architecture, Sequence | np.ndarray) and not isinstance(architecture, str | bytes)

@@ -24,6 +24,12 @@ class Values(Mapping[str, Array]):
         # A gradient may be missing (None); plain Array in the annotation spares every reader an assertion.
         return self._arrays[self._graph.position(key)]  # type: ignore[return-value]
 
+    def arrays(self, graph: Graph) -> list[Any]:
+        """Return the arrays in the order of a graph's nodes; raise GraphError if they are another graph's."""
+        if graph is not self._graph:
+            raise GraphError("these are the values of another graph")
+        return list(self._arrays)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._graph.names)
 
@@ -86,6 +92,7 @@ class Graph:
         self._positions: dict[Key, int] = {node: i for i, node in enumerate(self.nodes)}
         self.names = unique_names(self.nodes)
         self._positions.update({name: i for i, name in enumerate(self.names)})
+        self._output_positions = {self._positions[output] for output in outputs}
         self._inputs = [tuple(self._positions[x] for x in node.inputs) for node in self.nodes]
         # What messages call a node and its inputs.
         self._labels = [
@@ -96,7 +103,11 @@ class Graph:
         self._varies: list[bool] = []
         for node, inputs in zip(self.nodes, self._inputs, strict=True):
             self._varies.append(isinstance(node, Input | Parameter) or any(self._varies[i] for i in inputs))
-        self._values: list[Array] | None = None
+        self._values: Values | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Data that were fed do not travel with a copy or a file.
+        return {**self.__dict__, "_values": None}
 
     def __repr__(self) -> str:
         shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
@@ -127,7 +138,12 @@ class Graph:
         return found
 
     def forward(self, feeds: Mapping[Any, Any] | None = None, /, **named: Any) -> Values:
-        """Compute every node.
+        """Compute every node, and keep the values for `backward`; parameters and errors are those of `evaluate`."""
+        self._values = self.evaluate(feeds, **named)
+        return self._values
+
+    def evaluate(self, feeds: Mapping[Any, Any] | None = None, /, **named: Any) -> Values:
+        """Compute every node; the graph keeps nothing, so threads may share it.
 
         Parameters
         ----------
@@ -159,22 +175,24 @@ class Graph:
                 values[i] = run_forward(node.gate, inputs, *self._labels[i])
                 # A gate that would write into an input is told so by NumPy, and no reader changes a value unawares.
                 values[i].flags.writeable = False
-        self._values = values
         return Values(self, values)
 
-    def backward(self, upstream: Any = None, /) -> Values:
-        """Differentiate the outputs by every node, at the values of the last `forward`.
+    def backward(self, upstream: Any = None, /, *, values: Values | None = None) -> Values:
+        """Differentiate the outputs by every node.
 
         Parameters
         ----------
         upstream : number, array, or mapping from output (node or name) to these, optional
             The gradients that arrive at the outputs, none at those that a mapping leaves out; by default 1, if there is
             one output and it is a scalar.
+        values : Values, optional
+            Where to differentiate, as `evaluate` returned it; by default at the last `forward`.
 
         Returns
         -------
         gradients : Values
-            Every node's gradient; None where there is none (constants, labels, what no output depends on).
+            Every node's gradient; None where there is none: constants, what no output depends on, and the targets of an
+            output gate, which it takes as constants.
 
         Raises
         ------
@@ -183,10 +201,11 @@ class Graph:
         GateError
             If a gate's backward breaks its contract; names the node and its inputs.
         """
-        values = self._values
-        if values is None:
+        computed = self._values if values is None else values
+        if computed is None:
             raise GraphError("backward needs the values of a forward; call graph.forward(...) first")
-        gradients = self._upstream(upstream, values)
+        arrays = computed.arrays(self)
+        gradients = self._upstream(upstream, arrays)
         # A sum is our own array and may grow in place; a gradient that a gate returned may be shared.
         summed = [False] * len(gradients)
         for i in range(len(self.nodes) - 1, -1, -1):
@@ -196,7 +215,7 @@ class Graph:
             dZ.flags.writeable = False
             if gate is None or not self._varies[i]:
                 continue
-            inputs = [values[j] for j in self._inputs[i]]
+            inputs = [arrays[j] for j in self._inputs[i]]
             parts = run_backward(gate, inputs, dZ, *self._labels[i])
             for j, part in zip(self._inputs[i], parts, strict=True):
                 if part is None or not self._varies[j]:
@@ -222,8 +241,7 @@ class Graph:
                 raise GraphError(f"{self.names[self.position(key)]!r} is not an input; only inputs are fed")
             if node in fed:
                 raise GraphError(f"input {node.name!r} is fed twice")
-            array = as_array(value, f"input {node.name!r}", GraphError)
-            fed[node] = array.astype(np.float64) if isinstance(value, int) else array.view()
+            fed[node] = node.convert(value)
         missing = [repr(node.name) for node in self.inputs if node not in fed]
         if missing:
             raise GraphError(f"inputs are missing: {', '.join(missing)}; feed them by name: forward(name=...)")
@@ -258,7 +276,7 @@ class Graph:
             i = self.position(key)
             if gradients[i] is not None:
                 raise GraphError(f"the upstream gradient of {self.names[i]!r} is given twice")
-            if self.nodes[i] not in self.outputs:
+            if i not in self._output_positions:
                 raise GraphError(f"{self.names[i]!r} is not an output of this graph, so no gradient arrives there")
             array = as_array(gradient, f"the upstream gradient of {self.names[i]!r}", GraphError)
             if array.shape != values[i].shape:

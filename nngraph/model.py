@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -17,35 +17,10 @@ from gates.outputs import Softmax
 from nngraph.architecture import Dense, chain
 from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
-from nngraph.nodes import GraphError, Input, Node, Parameter
+from nngraph.nodes import GraphError, Input, Node, ParameterViews
 from nngraph.progress import progress_bar
 from nngraph.training import ADVICE, Objective, gradient_descent
 from nngraph.validation import features, float_type, generator, instance, not_negative, targets, whole_number
-
-
-class ParameterViews(Sequence[Array]):
-    """The arrays of some parameters; assigning to an element writes into the parameter."""
-
-    def __init__(self, parameters: Sequence[Parameter]) -> None:
-        self._parameters = parameters
-
-    def __getitem__(self, i: Any) -> Any:
-        return [p.value for p in self._parameters[i]] if isinstance(i, slice) else self._parameters[i].value
-
-    def __setitem__(self, i: Any, value: Any) -> None:
-        for parameter, own in (
-            zip(self._parameters[i], value, strict=True) if isinstance(i, slice) else [(self._parameters[i], value)]
-        ):
-            parameter.value = own
-
-    def __iter__(self) -> Iterator[Array]:
-        return (p.value for p in self._parameters)
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    def __repr__(self) -> str:
-        return repr(list(self))
 
 
 class Model:
@@ -177,7 +152,7 @@ class Model:
         reg_lambda : float, default=0.01
             The strength of the penalty on W; the biases are free.
         print_loss : bool, default=False
-            Whether to print the loss (without the penalty) after every 1,000th pass.
+            Whether to print the loss (without the penalty) after passes 1, 1001, 2001, ...
 
         Raises
         ------
@@ -203,53 +178,133 @@ class Model:
                     print(f"Loss after iteration {passes - 1}: {loss:f}")
                 update(passes, loss)
 
-            J = objective.value(objective.forward())
+            penalty, start = objective.value(0.0), max(len(self.loss_history) - 1, 0)
             passes = gradient_descent(objective, num_passes, epsilon, self.loss_history, report)
-            J_end = objective.value(objective.forward())
         if passes < num_passes:
             interrupted = f"Training was interrupted after {passes} of {num_passes} passes"
             warnings.warn(f"{interrupted}; the model keeps what it learned.", stacklevel=2)
-        elif J_end > 1.01 * J:
+            return
+        J, J_end = penalty + objective.scale * self.loss_history[start], objective.value(self.loss_history[-1])
+        # Where nothing is left to learn, rounding moves J up and down.
+        if J_end > 1.01 * J + 1e-6 * objective.scale:
             worse = f"Training made the model worse: the objective rose from {J:.4g} to {J_end:.4g}"
             warnings.warn(f"{worse}. {ADVICE.format(epsilon)}.", stacklevel=2)
 
     def objective(self, X: Any, y: Any, reg_lambda: float = 0.01) -> tuple[float, dict[str, Array]]:
-        """Return J, which `train` descends, and dJ/dp for every parameter p by name; see `train`."""
+        """Return J, which `train` descends, and its gradient.
+
+        Parameters
+        ----------
+        X, y, reg_lambda
+            As in `train`.
+
+        Returns
+        -------
+        J : float
+            The sum of the losses (or what the output sums) and the penalty.
+        gradient : dict from name to array
+            dJ/dp for every parameter p, in its shape.
+        """
         objective = self._objective(X, y, reg_lambda)
-        value = objective.value(objective.forward())
-        gradient = objective.gradient(self.graph.backward(objective.scale))
+        values = objective.forward()
+        value = objective.value(objective.loss(values))
+        gradient = objective.gradient(objective.backward(values))
         return value, {name: array.copy() for name, array in zip(self.parameters, gradient, strict=True)}
 
     def calculate_loss(self, X: Any, y: Any) -> float:
-        """Return the loss on the data as the output defines it, by default the mean; without the penalty."""
-        return float(self.graph.forward(self._feeds(X, y))["loss"])
+        """Return the loss, without the penalty.
+
+        Parameters
+        ----------
+        X : array-like of shape (examples, features)
+            The features.
+        y : array-like
+            The targets, as the output wants them.
+
+        Returns
+        -------
+        loss : float
+            The mean over the examples, or their sum if the output says so.
+        """
+        return float(self.graph.evaluate(self._feeds(X, y))["loss"])
 
     def predict(self, X: Any) -> Array:
-        """Return the predictions for X of shape (examples, features): labels, or values of a regression."""
+        """Predict.
+
+        Parameters
+        ----------
+        X : array-like of shape (examples, features)
+            The features.
+
+        Returns
+        -------
+        predictions : array of shape (examples,) or (examples, columns)
+            Labels, or the values of a regression; a single column comes as (examples,).
+        """
         return self.output.predict(self._scores(X))
 
     def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class, (examples, classes); GateError if the output gives none."""
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (examples, features)
+            The features.
+
+        Returns
+        -------
+        probabilities : array of shape (examples, classes)
+            One column per class.
+
+        Raises
+        ------
+        GateError
+            If the output gives no probabilities.
+        """
         return self.output.predict_proba(self._scores(X))
 
     def activations(self, X: Any) -> Values:
-        """Return the value of every node up to the scores, by name: for widths W1, X, XW1, b1, Z1, A1, ..."""
-        return self._scorer.forward({self._X: features(X, self.dtype, self._width)})
+        """Return the value of every node up to the scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (examples, features)
+            The features.
+
+        Returns
+        -------
+        values : Values
+            By name: for a model of widths W1, X, XW1, b1, Z1, A1, ...
+        """
+        return self._scorer.evaluate({self._X: self._rows(X)})
 
     def gradients(self, X: Any, y: Any) -> Values:
-        """Return the gradient of the loss by every node, by name; see `calculate_loss`."""
-        self.graph.forward(self._feeds(X, y))
-        return self.graph.backward()
+        """Return the gradient of the loss by every node.
+
+        Parameters
+        ----------
+        X, y
+            As in `calculate_loss`.
+
+        Returns
+        -------
+        gradients : Values
+            By name, each in its node's shape; None for the targets.
+        """
+        return self.graph.backward(values=self.graph.evaluate(self._feeds(X, y)))
 
     def _scores(self, X: Any) -> Array:
         return self.activations(X)[self.scores].copy()
 
+    def _rows(self, X: Any) -> Array:
+        return features(X, np.dtype(self._X.dtype or self.dtype), self._width)
+
     def _feeds(self, X: Any, y: Any) -> dict[Node, Array]:
-        rows = features(X, self.dtype, self._width)
+        rows = self._rows(X)
         return {self._X: rows, self._y: targets(y, len(rows), self.dtype)}
 
     def _objective(self, X: Any, y: Any, reg_lambda: float) -> Objective:
         reg_lambda = not_negative(reg_lambda, "reg_lambda")
         feeds = self._feeds(X, y)
-        losses = self.output.divisor(self.graph.forward(feeds)[self.scores], feeds[self._y])
-        return Objective(self.graph, feeds, float(losses) if self.output.reduction == "mean" else 1.0, reg_lambda)
+        scores = self.graph.evaluate(feeds)[self.scores]
+        return Objective(self.graph, feeds, float(self.output.divisor(scores, feeds[self._y])), reg_lambda)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ class GraphError(ValueError):
 class Node(Operators):
     """``Z = gate(inputs)``: one value in a graph. Made by calling a gate on nodes: ``Tanh()(x, name="h")``.
 
-    A node is a description and holds no value; several graphs may share it.
+    A node is a description and holds no value; several graphs may share it. To copy or pickle a deep one, take its
+    graph: that needs no recursion.
 
     Attributes
     ----------
@@ -48,14 +50,32 @@ class Node(Operators):
 
 
 class Input(Node):
-    """A value that is fed anew each time: ``graph.forward(X=...)`` feeds ``Input("X")``."""
+    """A value that is fed anew each time: ``graph.forward(X=...)`` feeds ``Input("X")``.
 
-    __slots__ = ()
+    Parameters
+    ----------
+    name : str
+        By which it is fed.
+    dtype : {None, int}, default=None
+        int for row numbers: what is fed must be integers. Else arrays keep their dtype, and numbers become float64.
+    """
 
-    def __init__(self, name: str) -> None:
+    __slots__ = ("dtype",)
+
+    def __init__(self, name: str, dtype: type[int] | None = None) -> None:
         if name is None:
             raise GraphError("an Input needs a name, by which it is fed")
+        if dtype not in (None, int):
+            raise GraphError(f"the dtype of an Input must be None or int, got {dtype!r}")
         super().__init__(None, (), name)
+        self.dtype = dtype
+
+    def convert(self, value: Any) -> Array:
+        """Return what is fed as an array: a view where nothing must change."""
+        array = as_array(value, f"input {self.name!r}", GraphError)
+        if self.dtype is int and array.dtype.kind not in "iu":
+            raise GraphError(f"input {self.name!r} must be integers, got {array.dtype}")
+        return array.astype(np.float64) if isinstance(value, int) and self.dtype is None else array.view()
 
 
 class Parameter(Node):
@@ -77,10 +97,32 @@ class Parameter(Node):
 
     @value.setter
     def value(self, value: Any) -> None:
-        array = as_array(value, f"parameter {self.name}", GraphError)
+        array = as_array(value, f"parameter {self.name or ''}".rstrip(), GraphError)
         if array.shape != self._value.shape:
-            raise GraphError(f"parameter {self.name} must have shape {self._value.shape}, got {array.shape}")
+            raise GraphError(f"parameter {self.name or ''} must have shape {self._value.shape}, got {array.shape}")
         self._value[...] = array
+
+
+class ParameterViews(Sequence[Array]):
+    """The arrays of some parameters; assigning to an element writes into the parameter."""
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        self._parameters = parameters
+
+    def __getitem__(self, i: Any) -> Any:
+        return [p.value for p in self._parameters[i]] if isinstance(i, slice) else self._parameters[i].value
+
+    def __setitem__(self, i: int, value: Any) -> None:
+        self._parameters[operator.index(i)].value = value
+
+    def __iter__(self) -> Iterator[Array]:
+        return (p.value for p in self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
 
 
 class Constant(Node):

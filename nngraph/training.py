@@ -61,19 +61,23 @@ class Objective:
 
     def forward(self) -> Values:
         """Compute every node."""
-        return self.graph.forward(self.feeds)
+        return self.graph.evaluate(self.feeds)
 
     def loss(self, values: Values) -> float:
         """Return the data loss, neither scaled nor penalised."""
         return float(values[self.graph.outputs[0]])
 
-    def value(self, values: Values) -> float:
-        """Return J."""
+    def value(self, loss: float) -> float:
+        """Return J for the parameters' present values, at which the data loss is `loss`."""
         weights = [p.value for p in self.graph.parameters if p.value.ndim >= 2]
-        return self.scale * self.loss(values) + self.reg_lambda / 2 * sum(float((W * W).sum()) for W in weights)
+        return self.scale * loss + self.reg_lambda / 2 * sum(float((W * W).sum()) for W in weights)
+
+    def backward(self, values: Values) -> Values:
+        """Return the gradients of the scaled loss, without the penalty, by every node."""
+        return self.graph.backward(self.scale, values=values)
 
     def gradient(self, gradients: Values) -> list[Array]:
-        """Return dJ/dp for every parameter p, from the graph's gradients at an upstream gradient of `scale`."""
+        """Return dJ/dp for every parameter p, from what `backward` returned."""
         return [_penalised(p, gradients[p], self.reg_lambda) for p in self.graph.parameters]
 
 
@@ -109,7 +113,8 @@ def gradient_descent(
     Returns
     -------
     passes : int
-        The steps that were taken; fewer than `num_passes` if a KeyboardInterrupt (Ctrl-C) ended it.
+        The steps that were taken; fewer than `num_passes` if a KeyboardInterrupt (Ctrl-C) ended it. One that comes
+        before the first loss is raised.
 
     Raises
     ------
@@ -137,12 +142,14 @@ def gradient_descent(
             history[start + passes :] = [loss]
             report(passes, loss)
             if passes < num_passes:
-                gradients = graph.backward(objective.scale)
+                gradients = objective.backward(values)
                 theta = theta - epsilon * _flat(objective.gradient(gradients))
                 if not np.isfinite(theta).all():
                     raise _divergence(graph, passes, epsilon, values, gradients, theta)
                 _scatter(graph, theta)
     except KeyboardInterrupt:
+        if good is initial:
+            raise
         return good[0]
     except Exception as error:
         if good[0] == 0 and not isinstance(error, DivergenceError):

@@ -14,10 +14,13 @@ from nngraph.initializers import Generator
 
 def whole_number(value: Any, what: str, at_least: int) -> int:
     """Return `value` as an int; raise ValueError unless it is a whole number of a size that makes sense."""
+    refused = isinstance(value, bool | np.bool)
     try:
-        number = at_least - 1 if isinstance(value, bool | np.bool) else operator.index(value)
+        number = 0 if refused else operator.index(value)
     except TypeError:
-        raise ValueError(f"{what} must be an integer, got {value!r}") from None
+        refused = True
+    if refused:
+        raise ValueError(f"{what} must be an integer, got {value!r}")
     if number < at_least:
         raise ValueError(f"{what} must be an integer >= {at_least}, got {value!r}")
     return number
@@ -25,12 +28,15 @@ def whole_number(value: Any, what: str, at_least: int) -> int:
 
 def not_negative(value: Any, what: str) -> float:
     """Return `value` as a float; raise ValueError unless it is finite and not negative."""
+    refused = isinstance(value, str | bytes | bool | np.bool)
     try:
-        number = math.nan if isinstance(value, str | bytes) else float(value)
+        number = 0.0 if refused else float(value)
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):
-        raise ValueError(f"{what} must be a number, got {value!r}") from None
+        refused = True
+    if refused:
+        raise ValueError(f"{what} must be a number, got {value!r}")
     if not 0 <= number < math.inf:
         raise ValueError(f"{what} must be finite and not negative, got {value!r}")
     return number
@@ -81,6 +87,8 @@ def features(X: Any, dtype: np.dtype[Any], width: int | None = None) -> Array:
     if width is not None and array.shape[1:] != (width,):
         raise ValueError(f"X must have shape (examples, {width}), as the model's input width says, got {array.shape}")
     # Checked after the conversion: 1e300 is finite, but not in float32.
+    if dtype.kind == "i" and array.dtype.kind == "f":
+        raise ValueError(f"X must be integers, as the model's Input says, got {array.dtype}")
     with np.errstate(over="ignore"):
         return finite(array.astype(dtype, copy=False), "X")
 

@@ -348,7 +348,7 @@ def test_models(case):
         ([3, Tanh], ["layer must be an instance of Gate", "write Tanh()"]),
         ([3, "tanh"], ["layer must be an instance of Gate", "got 'tanh'"]),
         ([3, MultiplyGate()], ["MultiplyGate takes 2 inputs (W, X), got 1"]),
-        ([3, Softmax()], ["Softmax takes 2 to 3 inputs", "got 1"]),
+        ([3, Softmax()], ["is an output, no layer", "SoftmaxLayer()"]),
     ],
     ids=repr,
 )

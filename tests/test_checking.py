@@ -142,7 +142,7 @@ def test_softmax_without_its_jacobian_is_caught() -> None:
         (lambda W, X, dZ: (X * dZ, 1.001 * W * dZ), "X", "2"),
         (lambda W, X, dZ: (1.001 * X * dZ, W * dZ), "W", "1"),
         (lambda W, X, dZ: (W * dZ, X * dZ), "W", "1"),
-        (lambda W, _X, dZ: (None, -W * dZ), "X", "2"),
+        (lambda _W, X, dZ: (X * dZ, None), "X", "2"),
     ],
 )
 def test_the_input_that_is_wrong_is_named(back: Callable[..., Any], name: str, number: str) -> None:
@@ -283,7 +283,9 @@ def test_gate_that_keeps_values_from_its_forward_is_caught() -> None:
         def backward(self, X, dZ):
             return (1 - self.Z * self.Z) * dZ
 
-    assert blame(Stateful(), X)["gate"] == "Stateful"
+    for values in (X, np.zeros(3)):
+        with pytest.raises(GateError, match=r"Stateful: backward's gradient of input X changed.*keep nothing on self"):
+            check_gate(Stateful(), values)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -294,9 +296,29 @@ def test_forward_that_is_not_finite_is_said(bad: float) -> None:
 
 
 def test_gate_without_any_gradient_is_refused() -> None:
-    """None for every input leaves nothing to check, which is said."""
-    with pytest.raises(GateError, match="PlantedPair: backward returned None for every input, so there is nothing to"):
-        check_gate(PlantedPair(lambda _W, _X, _dZ: (None, None)), X, Y)
+    """None for every floating input is a mistake; a gate of whole numbers alone leaves nothing to check."""
+    nothing = PlantedPair(lambda _W, _X, _dZ: (None, None))
+    with pytest.raises(GateError, match="PlantedPair: backward returned no gradient for any of W, X"):
+        check_gate(nothing, X, Y)
+    with pytest.raises(GateError, match="PlantedPair: none of its inputs has a gradient, so there is nothing to check"):
+        check_gate(nothing, [1, 2], [3, 4])
+
+
+def test_constants_may_have_none() -> None:
+    """A floating input whose gradient is None needs the gate's word that it is a constant."""
+
+    class Scaled(Gate):
+        def forward(self, X, scale):
+            return X * scale
+
+        def backward(self, X, scale, dZ):
+            return scale * dZ, None
+
+    class ScaledByConstant(Scaled):
+        constants = ("scale",)
+
+    assert blame(Scaled(), X, 2.0)["got"] == "None"
+    check_gate(ScaledByConstant(), X, 2.0)
 
 
 @pytest.mark.parametrize(

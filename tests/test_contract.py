@@ -399,13 +399,53 @@ def test_a_broadcast_that_the_output_does_not_show_is_the_gates_own() -> None:
         run_backward(RowSums(), [X, b], G)
 
 
-@pytest.mark.parametrize("shape", [(), (4,), (3, 4), (2, 3, 4)])
-def test_leading_axes_of_length_one_are_dropped(shape: tuple[int, ...]) -> None:
-    """A gradient with a spare first axis of length one is reshaped, whatever the number of axes."""
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4)])
+def test_a_gradient_with_a_spare_axis_is_refused(shape: tuple[int, ...]) -> None:
+    """A gradient has no more axes than its input and the output have: a spare one of length one is a mistake."""
     gate = Scripted(back=lambda _W, _X, dZ: (dZ[None], None))
-    G = np.asarray(np.random.default_rng(0).standard_normal(shape))
-    dW, _ = run_backward(gate, [np.ones(shape), ONES], G)
-    np.testing.assert_array_equal(dW, G)
+    with pytest.raises(GateError, match="gradient of W must have the shape of W"):
+        run_backward(gate, [np.ones(shape), ONES], np.ones(shape))
+
+
+def test_a_missing_return_is_said() -> None:
+    """No gradient for any floating input is a forgotten `return`; for whole numbers alone it is right."""
+
+    class Forgot(Gate):
+        def forward(self, X):
+            return np.tanh(X)
+
+        def backward(self, X, dZ):
+            _ = (1 - np.tanh(X) ** 2) * dZ
+
+    with pytest.raises(GateError, match=r"Forgot: backward returned no gradient for any of X; is a `return` missing\?"):
+        run_backward(Forgot(), [ONES], ONES)
+    assert run_backward(Forgot(), [np.array([1, 2])], np.ones(2)) == (None,)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint32])
+def test_narrow_integers_do_not_wrap_around(dtype: type) -> None:
+    """Whole numbers stand for real ones: 1 - 2 is -1, and 100 * 100 is 10000."""
+    one, two, hundred = (np.array([n], dtype) for n in (1, 2, 100))
+    assert SubtractGate()(one, two) == -1
+    assert NegateGate()(one) == -1
+    assert AddGate()(hundred, hundred) == 200
+    assert Tanh()(one).dtype == np.float64
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_other_exceptions_carry_a_note(where: str) -> None:
+    """An exception of the gate's own passes through, with a note of the gate and the direction."""
+
+    class Broken(Gate):
+        def forward(self, X):
+            return X / {"forward": {}}.get(where, {0: 1})[0]
+
+        def backward(self, X, dZ):
+            return {}[0]
+
+    with pytest.raises(KeyError) as caught:
+        run_backward(Broken(), [ONES], ONES) if where == "backward" else Broken()(ONES)
+    assert caught.value.__notes__ == [f"in the {where} of Broken"]
 
 
 def test_none_is_no_gradient_and_integers_get_a_floating_one() -> None:

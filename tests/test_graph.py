@@ -802,3 +802,47 @@ def test_random_graphs(seed):
         assert gradients[source].shape == value.shape
         allowed = 1e-7 * max(1, abs(slopes).max(initial=0))
         assert_allclose(gradients[source], slopes, rtol=1e-6, atol=allowed, err_msg=repr(source))
+
+
+def test_many_outputs_in_linear_time():
+    """Upstream gradients of 20,000 outputs are looked up, not searched for."""
+    x = Input("x")
+    outputs = [x * float(k) for k in range(20_000)]
+    graph = Graph(*outputs)
+    graph.forward(x=2.0)
+    assert graph.backward(dict.fromkeys(outputs, 1.0))["x"] == 19_999 * 10_000
+
+
+def test_evaluate_keeps_nothing():
+    """evaluate leaves the values of the last forward in place; backward takes either, but not another graph's."""
+    x = Input("x")
+    graph, other = Graph(x * x), Graph(x * x)
+    with pytest.raises(GraphError, match=r"call graph\.forward"):
+        graph.backward()
+    graph.forward(x=3.0)
+    values = graph.evaluate(x=5.0)
+    assert graph.backward()["x"] == 6
+    assert graph.backward(values=values)["x"] == 10
+    with pytest.raises(GraphError, match="values of another graph"):
+        other.backward(values=values)
+
+
+def test_inputs_of_integers():
+    """An Input of integers keeps a Python number whole, and refuses what is not."""
+    rows = Input("rows", dtype=int)
+    graph = Graph(GatherGate()(Parameter(np.eye(3), "table"), rows))
+    assert_array_equal(graph.forward(rows=1)[graph.outputs[0]], [0, 1, 0])
+    with pytest.raises(GraphError, match="input 'rows' must be integers, got float64"):
+        graph.forward(rows=1.5)
+    with pytest.raises(GraphError, match="dtype of an Input must be None or int, got 'f8'"):
+        Input("x", dtype="f8")
+
+
+def test_repr_of_a_graph():
+    """A graph shows how many nodes it has, and their names, not thousands of them."""
+    x = Input("x")
+    assert repr(Graph(Tanh()(x, name="h"))) == "<Graph of 2 nodes: x, h>"
+    node = x
+    for _ in range(1000):
+        node = Tanh()(node)
+    assert len(repr(Graph(node))) < 300

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import io
+import pickle
+import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +24,7 @@ from gates import (
     GELU,
     AbsoluteError,
     AddGate,
+    GatherGate,
     Hinge,
     Huber,
     LeakyReLU,
@@ -32,6 +37,7 @@ from gates import (
     SoftmaxLayer,
     Softplus,
     SquaredError,
+    SumGate,
     Tanh,
 )
 from nngraph import Dense, Graph, Input, Model, Parameter
@@ -942,3 +948,70 @@ def test_widths_and_shapes_agree():
     widths = [3, 1, 7, 2, 5]
     model = Model(widths)
     assert [W.shape for W in model.W] == list(pairwise(widths))
+
+
+# --- Models travel, and are shared ------------------------------------------------------------------------------------
+
+
+def test_copies_and_files_hold_no_data():
+    """A pickled model has its parameters and none of the data that it saw; a deep one needs no recursion."""
+    X, y = data()
+    model = Model([2, 4, 3], random_state=0)
+    small = len(pickle.dumps(model))
+    model.train(np.repeat(X, 500, axis=0), np.repeat(y, 500), num_passes=1, epsilon=1e-6)
+    model.graph.forward(X=np.repeat(X, 500, axis=0), y=np.repeat(y, 500))
+    assert len(pickle.dumps(model)) < small + 200
+    deep = Model([2, *[3] * 1000, 2], random_state=0)
+    again = pickle.loads(pickle.dumps(deep))  # noqa: S301 -- our own bytes
+    assert_array_equal(again.predict_proba(X), deep.predict_proba(X))
+    assert_array_equal(copy.deepcopy(deep).predict_proba(X), deep.predict_proba(X))
+
+
+def test_threads_may_share_a_model():
+    """Gradients and predictions of one model in several threads are those of one thread."""
+    model = Model([2, 5, 3], random_state=0)
+    rng = np.random.default_rng(0)
+    batches = [(rng.normal(size=(n, 2)), rng.integers(0, 3, n)) for n in range(5, 13)]
+    alone = [model.gradients(X, y)["W1"] for X, y in batches]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda batch: model.gradients(*batch)["W1"], batches * 100))
+    finally:
+        sys.setswitchinterval(interval)
+    for i, gradient in enumerate(found):
+        assert_array_equal(gradient, alone[i % len(batches)])
+
+
+def test_rows_by_number_train_an_embedding():
+    """A model whose Input is of integers looks up rows: words to vectors, summed, classified."""
+    rows = Input("rows", dtype=int)
+    table = Parameter(np.random.default_rng(0).normal(size=(6, 2)), "table")
+    model = Model(SumGate(axis=1)(GatherGate()(table, rows)))
+    X, y = np.array([[0, 1], [2, 3], [1, 0], [3, 2], [4, 4]]), np.array([0, 1, 0, 1, 0])
+    model.train(X, y, num_passes=200, epsilon=0.1, reg_lambda=0)
+    assert_array_equal(model.predict(X), y)
+    assert_array_equal(model.parameters["table"][5], np.random.default_rng(0).normal(size=(6, 2))[5])
+    with pytest.raises(ValueError, match="X must be integers, as the model's Input says, got float64"):
+        model.predict(X.astype(float))
+
+
+def test_a_trained_model_is_not_blamed():
+    """One more pass at the optimum, where only rounding moves the objective, is no training that made it worse."""
+    x = np.linspace(-1, 1, 30)[:, None]
+    model = Model([1, 1], output=SquaredError(), random_state=0)
+    model.train(x, 2 * x[:, 0] + 1, num_passes=3000, epsilon=0.01, reg_lambda=0)
+    assert model.loss_history[-1] < 1e-25
+    for _ in range(20):
+        model.train(x, 2 * x[:, 0] + 1, num_passes=1, epsilon=0.01, reg_lambda=0)
+
+
+def test_a_sum_may_weigh_nothing():
+    """Where the losses are summed, a batch whose classes all weigh nothing is no mistake."""
+    X, _ = data()
+    model = Model([2, 3], output=Softmax(class_weight=[0, 1, 1], reduction="sum"), random_state=0)
+    before = snapshot(model)
+    model.train(X, np.zeros(len(X), int), num_passes=3, reg_lambda=0)
+    assert snapshot(model) == before
+    assert model.loss_history == [0.0] * 4

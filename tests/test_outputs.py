@@ -519,16 +519,16 @@ def test_bad_reduction(make: type[OutputGate], reduction: Any) -> None:
         make(reduction=reduction)
 
 
-@pytest.mark.parametrize("delta", [0, -1.0, NAN, INF])
-def test_bad_delta(delta: float) -> None:
+@pytest.mark.parametrize("delta", [0, -1.0, NAN, INF, None, "1"])
+def test_bad_delta(delta: Any) -> None:
     """Huber's delta is positive and finite."""
-    with pytest.raises(GateError, match=f"Huber: delta must be positive and finite, got {delta}"):
+    with pytest.raises(GateError, match=f"Huber: delta must be finite and positive, got {delta!r}"):
         Huber(delta)
 
 
-@pytest.mark.parametrize("margin", [-1.0, NAN, INF])
-def test_bad_margin(margin: float) -> None:
+@pytest.mark.parametrize("margin", [-1.0, NAN, INF, None, "1"])
+def test_bad_margin(margin: Any) -> None:
     """A margin is finite and not negative; 0 is the perceptron's."""
-    with pytest.raises(GateError, match=f"Hinge: margin must be finite and not negative, got {margin}"):
+    with pytest.raises(GateError, match=f"Hinge: margin must be finite and not negative, got {margin!r}"):
         Hinge(margin)
     assert Hinge(0)(np.array([[2.0]]), np.array([0])) == 2
