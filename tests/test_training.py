@@ -497,6 +497,42 @@ def test_a_parameter_without_influence():
     assert not np.allclose(V.value, 0.9)
 
 
+def test_a_parameter_without_gradient():
+    """A parameter that only enters as a constant has no gradient: it stays, but for the penalty."""
+
+    class Scaled(Gate):
+        constants = ("scale",)
+
+        def forward(self, X, scale):
+            return X * scale
+
+        def backward(self, X, scale, dZ):
+            return dZ * scale, None
+
+    W, V = Parameter(np.ones((2, 2)), "W"), Parameter(np.ones((2, 2)), "V")
+    model = Model(Scaled()(Input("X") @ V, W))
+    model.train([[1.0, 2.0], [2.0, -1.0]], [0, 1], num_passes=1, epsilon=0.5, reg_lambda=0.2)
+    assert_allclose(W.value, np.full((2, 2), 0.9), rtol=1e-15)
+    assert not np.allclose(V.value, 0.9)
+    assert model.gradients([[1.0, 2.0], [2.0, -1.0]], [0, 1])["W"] is None
+
+
+def test_interrupt_before_the_first_loss():
+    """Ctrl-C before anything was computed is Ctrl-C as usual, and leaves everything as it was."""
+    X, y = three_classes()
+    # The scores are computed once before the first pass.
+    model = Model([2, Dense(4, Breaking(0, "forward", KeyboardInterrupt())), 3], random_state=0)
+    before = snapshot(model)
+    with pytest.raises(KeyboardInterrupt):
+        model.train(X, y, num_passes=20)
+    objective = model._objective(X, y, 0.0)
+    model.graph.nodes[model.graph.position("A1")].gate.__init__(0, "forward", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        nngraph.training.gradient_descent(objective, 20, 0.1, model.loss_history, lambda _passes, _loss: None)
+    assert snapshot(model) == before
+    assert model.loss_history == []
+
+
 def test_the_objective_is_one_graph():
     """Gradient descent needs no Model: any graph with a scalar output will do."""
     p = Parameter(5.0, "p")
