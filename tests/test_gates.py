@@ -162,8 +162,6 @@ def test_extreme_inputs_in_float32(row: Row) -> None:
     """At +-1000 nothing overflows in float32 either."""
     inputs = [x.astype(np.float32) if x.dtype.kind == "f" else x for x in row.extreme]
     Z = run_forward(row.gate, inputs)
-    if not np.isfinite(np.asarray(row.reference(*row.extreme), dtype=np.float32)).all():
-        pytest.skip("the value itself is beyond float32")
     assert np.isfinite(Z).all()
     for gradient in run_backward(row.gate, inputs, np.ones_like(Z)):
         assert gradient is None or np.isfinite(gradient).all()

@@ -1,5 +1,6 @@
 """The README: every code block runs and prints what stands below it, every command works."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -17,8 +18,9 @@ COMMANDS = [line for language, text in BLOCKS if language == "sh" for line in te
 
 
 def run(command, cwd=ROOT):
-    """Run a command, give back what it printed."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603 - our own commands
+    """Run a command as a reader would, not as part of a `make` that runs already; give back what it printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own commands
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
