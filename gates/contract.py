@@ -211,8 +211,8 @@ def run_backward(
     gradients = result if isinstance(result, tuple | list) else (result,)
     if len(gradients) != len(inputs):
         raise GateError(
-            f"{title}: backward must return {len(inputs)} gradients, one for each of {', '.join(names)} "
-            f"in this order (None for no gradient), got {len(gradients)}"
+            f"{title}: backward must return {len(inputs)} gradient{'s' * (len(inputs) != 1)}, one for each of "
+            f"{', '.join(names)} in this order (None for no gradient), got {len(gradients)}"
         )
     if all(gradient is None for gradient in gradients) and float_dtype(inputs):
         raise GateError(
