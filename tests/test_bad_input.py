@@ -402,8 +402,8 @@ class Breaks(Gate):
 
 # id: where, what it returns in place of the array, what the message must hold.
 BREACHES = {
-    "two gradients": ("backward", lambda d: (d, d), ["must return 1 gradients", "for each of Z1", "got 2"]),
-    "no gradients": ("backward", lambda _: (), ["must return 1 gradients", "got 0"]),
+    "two gradients": ("backward", lambda d: (d, d), ["must return 1 gradient", "for each of Z1", "got 2"]),
+    "no gradients": ("backward", lambda _: (), ["must return 1 gradient", "got 0"]),
     "a column": ("backward", lambda d: d[:, :1], ["gradient of Z1", "shape of Z1, (6, 3)", "got (6, 1)"]),
     "transposed": ("backward", lambda d: d.T, ["gradient of Z1", "(6, 3)", "got (3, 6)"]),
     "an axis more": ("backward", lambda d: np.stack([d, d]), ["gradient of Z1", "(6, 3)", "got (2, 6, 3)"]),
@@ -413,7 +413,7 @@ BREACHES = {
     "complex": ("backward", lambda d: d + 0j, ["gradient of Z1", "dtype float64", "got complex128"]),
     "objects": ("backward", lambda d: d.astype(object), ["gradient of Z1", "dtype float64", "got object"]),
     "a string": ("backward", lambda _: "dX", ["gradient of Z1", "must be an array", "str"]),
-    "a list of lists": ("backward", lambda d: d.tolist(), ["must return 1 gradients", "got 6"]),
+    "a list of lists": ("backward", lambda d: d.tolist(), ["must return 1 gradient", "got 6"]),
     "an error": ("backward", lambda d: d @ d, ["backward failed for Z1 (6, 3), dZ (6, 3)", "matmul"]),
     "Z float32": ("forward", lambda Z: Z.astype(np.float32), ["forward must return float64", "got float32"]),
     "Z complex": ("forward", lambda Z: Z + 0j, ["forward's result must be", "real numbers", "complex128"]),
@@ -460,7 +460,7 @@ def test_broken_gate_on_other_data():
     model.train(X, Y, num_passes=3)
     before = state(model)
     gate.where, gate.result = "backward", lambda d: (d, d)
-    refused(GateError, ["must return 1 gradients"], model.train, 2 * X, Y)
+    refused(GateError, ["must return 1 gradient"], model.train, 2 * X, Y)
     assert state(model) == before
 
 
