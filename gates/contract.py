@@ -41,6 +41,9 @@ class Gate(ABC):
     array([1., 4., 9.])
     """
 
+    # Names of floating inputs that are constants by design and get no gradient, such as targets.
+    constants: ClassVar[tuple[str, ...]] = ()
+
     # The signatures are open on purpose: an author names the inputs as the formula does, `forward(self, W, X)`.
     @abstractmethod
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -73,9 +76,6 @@ class Gate(ABC):
             self,
             [array.astype(dtype) if is_number(x) and dtype else array for array, x in zip(arrays, inputs, strict=True)],
         )
-
-    # Names of floating inputs that are constants by design and get no gradient, such as targets.
-    constants: ClassVar[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)

@@ -161,11 +161,12 @@ class ClassOutput(OutputGate):
             return None
         count = max(scores.shape[-1], 2) if self.per_row else 2
         if isinstance(self.class_weight, Mapping):
-            unknown = set(self.class_weight) - set(range(count))
             table = [self.class_weight.get(label, 1.0) for label in range(count)]
+            fits = self.class_weight.keys() <= set(range(count))
         else:
-            unknown, table = set(range(count, len(self.class_weight))), list(self.class_weight)
-        if unknown or len(table) != count:
+            table = list(self.class_weight)
+            fits = len(table) == count
+        if not fits:
             raise GateError(f"class_weight must have a weight for each of the {count} classes, got {self.class_weight}")
         by_class = np.array(table, scores.dtype)
         if targets.dtype.kind in "iu":

@@ -13,6 +13,9 @@ from nngraph.nodes import Constant, GraphError, Input, Node, Parameter, sort, un
 
 Key: TypeAlias = str | Node
 
+# Stands for a value that is not computed yet.
+_NOTHING: Array = np.empty(0)
+
 
 class Values(Mapping[str, Array]):
     """The arrays of a graph's nodes, by name or by node, in the order of computation. They are read-only."""
@@ -110,8 +113,10 @@ class Graph:
         return {**self.__dict__, "_values": None}
 
     def __repr__(self) -> str:
-        shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
-        return f"<Graph of {len(self.nodes)} nodes: {shown}>"
+        return f"<Graph of {len(self.nodes)} nodes: {self._some_names()}>"
+
+    def _some_names(self) -> str:
+        return ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -133,8 +138,7 @@ class Graph:
         if found is None:
             if isinstance(key, Node):
                 raise GraphError(f"{key!r} is a node of another graph")
-            shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
-            raise GraphError(f"no node is called {key!r}; this graph has {shown}")
+            raise GraphError(f"no node is called {key!r}; this graph has {self._some_names()}")
         return found
 
     def forward(self, feeds: Mapping[Any, Any] | None = None, /, **named: Any) -> Values:
@@ -245,8 +249,7 @@ class Graph:
         missing = [repr(node.name) for node in self.inputs if node not in fed]
         if missing:
             raise GraphError(f"inputs are missing: {', '.join(missing)}; feed them by name: forward(name=...)")
-        floats = [*fed.values(), *(p.value for p in self.parameters)]
-        dtype = float_dtype(floats) or np.dtype(np.float64)
+        dtype = float_dtype([*fed.values(), *(p.value for p in self.parameters)]) or np.dtype(np.float64)
         values: list[Array] = []
         for node in self.nodes:
             if isinstance(node, Parameter):
@@ -284,7 +287,3 @@ class Graph:
                 raise GraphError(f"the upstream gradient of {self.names[i]!r} {expected}")
             gradients[i] = array.astype(float_dtype([values[i]]) or np.float64)
         return gradients
-
-
-# Stands for a value that is not computed yet.
-_NOTHING: Array = np.empty(0)

@@ -97,9 +97,10 @@ class Parameter(Node):
 
     @value.setter
     def value(self, value: Any) -> None:
-        array = as_array(value, f"parameter {self.name or ''}".rstrip(), GraphError)
+        what = f"parameter {self.name}" if self.name else "a parameter"
+        array = as_array(value, what, GraphError)
         if array.shape != self._value.shape:
-            raise GraphError(f"parameter {self.name or ''} must have shape {self._value.shape}, got {array.shape}")
+            raise GraphError(f"{what} must have shape {self._value.shape}, got {array.shape}")
         self._value[...] = array
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from gates.arrays import Array
 from nngraph.graph import Graph, Values
-from nngraph.nodes import Parameter
 
 # For steps that are too long.
 ADVICE = (
@@ -78,14 +77,12 @@ class Objective:
 
     def gradient(self, gradients: Values) -> list[Array]:
         """Return dJ/dp for every parameter p, from what `backward` returned."""
-        return [_penalised(p, gradients[p], self.reg_lambda) for p in self.graph.parameters]
+        return [self._penalised(p.value, gradients[p]) for p in self.graph.parameters]
 
-
-def _penalised(parameter: Parameter, gradient: Array | None, reg_lambda: float) -> Array:
-    value = parameter.value
-    if gradient is None:
-        gradient = np.zeros_like(value)
-    return gradient + reg_lambda * value if value.ndim >= 2 else gradient
+    def _penalised(self, value: Array, gradient: Array | None) -> Array:
+        if gradient is None:
+            gradient = np.zeros_like(value)
+        return gradient + self.reg_lambda * value if value.ndim >= 2 else gradient
 
 
 def gradient_descent(

@@ -14,12 +14,11 @@ from nngraph.initializers import Generator
 
 def whole_number(value: Any, what: str, at_least: int) -> int:
     """Return `value` as an int; raise ValueError unless it is a whole number of a size that makes sense."""
-    refused = isinstance(value, bool | np.bool)
     try:
-        number = 0 if refused else operator.index(value)
+        number = None if isinstance(value, bool | np.bool) else operator.index(value)
     except TypeError:
-        refused = True
-    if refused:
+        number = None
+    if number is None:
         raise ValueError(f"{what} must be an integer, got {value!r}")
     if number < at_least:
         raise ValueError(f"{what} must be an integer >= {at_least}, got {value!r}")
@@ -28,14 +27,13 @@ def whole_number(value: Any, what: str, at_least: int) -> int:
 
 def not_negative(value: Any, what: str) -> float:
     """Return `value` as a float; raise ValueError unless it is finite and not negative."""
-    refused = isinstance(value, str | bytes | bool | np.bool)
     try:
-        number = 0.0 if refused else float(value)
+        number = None if isinstance(value, str | bytes | bool | np.bool) else float(value)
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):
-        refused = True
-    if refused:
+        number = None
+    if number is None:
         raise ValueError(f"{what} must be a number, got {value!r}")
     if not 0 <= number < math.inf:
         raise ValueError(f"{what} must be finite and not negative, got {value!r}")
@@ -86,9 +84,9 @@ def features(X: Any, dtype: np.dtype[Any], width: int | None = None) -> Array:
         raise ValueError(f"X must hold at least one example and one feature, got shape {array.shape}")
     if width is not None and array.shape[1:] != (width,):
         raise ValueError(f"X must have shape (examples, {width}), as the model's input width says, got {array.shape}")
-    # Checked after the conversion: 1e300 is finite, but not in float32.
     if dtype.kind == "i" and array.dtype.kind == "f":
         raise ValueError(f"X must be integers, as the model's Input says, got {array.dtype}")
+    # Checked after the conversion: 1e300 is finite, but not in float32.
     with np.errstate(over="ignore"):
         return finite(array.astype(dtype, copy=False), "X")
 
