@@ -13,7 +13,7 @@ from gates.arithmetic import (
     PowerGate,
     SubtractGate,
 )
-from gates.checking import check_gate
+from gates.checking import Report, check_gate, parametrize_with_gate_checks
 from gates.contract import ElementwiseGate, Gate, GateError
 from gates.layers import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, SoftmaxLayer, Softplus, Tanh
 from gates.losses import OutputGate
@@ -54,6 +54,7 @@ __all__ = [
     "OutputGate",
     "PowerGate",
     "ReLU",
+    "Report",
     "ReshapeGate",
     "SiLU",
     "Sigmoid",
@@ -67,4 +68,5 @@ __all__ = [
     "Tanh",
     "TransposeGate",
     "check_gate",
+    "parametrize_with_gate_checks",
 ]

@@ -110,6 +110,19 @@ def input_names(gate: Gate, count: int) -> list[str]:
     return [*names, *(f"input {i + 1}" for i in range(len(names), count))][:count]
 
 
+def be_gate(gate: Any, who: str) -> None:
+    """Raise TypeError, naming the function that asks, unless `gate` is a Gate."""
+    if not isinstance(gate, Gate):
+        advice = f"; write {gate.__name__}()" if isinstance(gate, type) and issubclass(gate, Gate) else ""
+        raise TypeError(f"{who} proves a Gate, got {gate!r}{advice}")
+
+
+def count_range(gate: Gate) -> tuple[int, float]:
+    """Return how many inputs a gate takes: at least, and at most (infinity for any number)."""
+    names, required, any_number = _input_names(type(gate))
+    return max(required, 1), math.inf if any_number else len(names)
+
+
 def check_count(gate: Gate, count: int) -> None:
     """Raise GateError unless the gate takes `count` inputs."""
     names, required, any_number = _input_names(type(gate))

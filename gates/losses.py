@@ -54,6 +54,11 @@ class OutputGate(Gate):
             raise GateError(f"{type(self).__name__}: reduction must be 'mean' or 'sum', got {reduction!r}")
         self.reduction = reduction
 
+    def examples(self, rng: np.random.Generator) -> list[tuple[Array, ...]]:
+        """Return inputs to prove the output at: columns, a single column, and weights."""
+        scores, targets = rng.standard_normal((2, 5, 3))
+        return [(scores, targets), (scores[:, :1], targets[:, 0]), (scores, targets, rng.uniform(0.5, 2.0, 5))]
+
     @abstractmethod
     def losses(self, scores: Array, targets: Array) -> Array:
         """Return l, unweighted: per element of scores, or per row when `per_row` is set."""
@@ -155,6 +160,13 @@ class ClassOutput(OutputGate):
             if not all(isinstance(weight, int | float | np.number) and 0 <= weight < np.inf for weight in weights):
                 raise GateError(f"{kind} finite and not negative, got {class_weight!r}")
         self.class_weight = class_weight
+
+    def examples(self, rng: np.random.Generator) -> list[tuple[Array, ...]]:
+        """Return scores with integer labels, and once with weights; as many classes as there are class weights."""
+        weighted = [] if self.class_weight is None else self.class_weight
+        count = max(2, *weighted) + 1 if isinstance(weighted, Mapping) else len(weighted) or 3
+        scores, labels = rng.standard_normal((6, count)), rng.integers(0, count, 6)
+        return [(scores, labels), (scores, labels, rng.uniform(0.5, 2.0, 6))]
 
     def class_weights(self, scores: Array, targets: Array) -> Array | None:
         if self.class_weight is None:

@@ -44,6 +44,12 @@ class Softmax(ClassOutput):
             return targets.astype(scores.dtype, copy=False)
         return class_labels(scores, targets)
 
+    def examples(self, rng: np.random.Generator) -> list[tuple[Array, ...]]:
+        """Return scores with labels, and with probabilities."""
+        examples = super().examples(rng)
+        scores = examples[0][0]
+        return [*examples, (scores, softmax(rng.standard_normal(scores.shape)))]
+
     def losses(self, scores: Array, targets: Array) -> Array:
         logs = log_softmax(scores)
         if targets.dtype.kind == "f":
@@ -85,6 +91,11 @@ class Logistic(ClassOutput):
                 f"targets must be 0, 1, or a probability between, got {prepared[at]} at position {position}"
             )
         return prepared
+
+    def examples(self, rng: np.random.Generator) -> list[tuple[Array, ...]]:
+        """Return scores with targets of 0, 1 and between; columns, a single column, and weights."""
+        scores, targets = rng.standard_normal((5, 3)), np.clip(rng.uniform(-0.5, 1.5, (5, 3)), 0, 1)
+        return [(scores, targets), (scores[:, :1], targets[:, 0]), (scores, targets, rng.uniform(0.5, 2.0, 5))]
 
     def losses(self, scores: Array, targets: Array) -> Array:
         # Before the logarithm is added, a large score and its target cancel exactly: a small loss keeps its digits.
@@ -194,6 +205,12 @@ class Hinge(ClassOutput):
         if scores.ndim < 2 or scores.shape[-1] < 1:
             raise GateError(f"scores must have shape (n, 1) or (n, classes), got {scores.shape}")
         return class_labels(scores, targets)
+
+    def examples(self, rng: np.random.Generator) -> list[tuple[Array, ...]]:
+        """Return scores with labels, in a column per class and, without class weights, in one for two classes."""
+        examples = super().examples(rng)
+        column = [(rng.standard_normal((6, 1)), rng.integers(0, 2, 6))]
+        return examples if self.class_weight is not None else [*examples, *column]
 
     def losses(self, scores: Array, targets: Array) -> Array:
         direction = self._direction(scores, targets)

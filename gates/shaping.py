@@ -155,6 +155,11 @@ class GatherGate(Gate):
     ``rows.shape + X.shape[1:]``. The rows get no gradient.
     """
 
+    def examples(self, rng: np.random.Generator) -> list[tuple[Array, ...]]:
+        """Return rows that repeat, and such as are never asked for."""
+        X = rng.standard_normal((5, 3))
+        return [(X, np.array([4, 0, 4, 2])), (X, rng.integers(0, 5, (2, 3))), (X[:, 0], np.array(3))]
+
     def forward(self, X: Array, rows: Array) -> Array:
         check_labels(rows, X.shape[0], "rows")
         return X[rows]

@@ -1,6 +1,7 @@
 """nngraph: write a gate by hand in plain NumPy; prove it, see it, and train with it."""
 
 from nngraph.architecture import Dense
+from nngraph.checking import check_graph, check_model
 from nngraph.graph import Graph, Values
 from nngraph.model import Model
 from nngraph.nodes import Constant, GraphError, Input, Node, Parameter
@@ -19,4 +20,6 @@ __all__ = [
     "Node",
     "Parameter",
     "Values",
+    "check_graph",
+    "check_model",
 ]

@@ -171,7 +171,7 @@ class Model:
         epsilon = not_negative(epsilon, "epsilon")
         # What overflows is found and named by gradient_descent.
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"), progress_bar(num_passes) as update:
-            objective = self._objective(X, y, reg_lambda)
+            objective = self.objective_on(X, y, reg_lambda)
 
             def report(passes: int, loss: float) -> None:
                 if print_loss and passes % 1000 == 1:
@@ -190,6 +190,13 @@ class Model:
             worse = f"Training made the model worse: the objective rose from {J:.4g} to {J_end:.4g}"
             warnings.warn(f"{worse}. {ADVICE.format(epsilon)}.", stacklevel=2)
 
+    def objective_on(self, X: Any, y: Any, reg_lambda: float = 0.01) -> Objective:
+        """Return the objective that `train` descends on these data; it follows the parameters as they change."""
+        reg_lambda = not_negative(reg_lambda, "reg_lambda")
+        feeds = self._feeds(X, y)
+        scores = self.graph.evaluate(feeds)[self.scores]
+        return Objective(self.graph, feeds, float(self.output.divisor(scores, feeds[self._y])), reg_lambda)
+
     def objective(self, X: Any, y: Any, reg_lambda: float = 0.01) -> tuple[float, dict[str, Array]]:
         """Return J, which `train` descends, and its gradient.
 
@@ -205,7 +212,7 @@ class Model:
         gradient : dict from name to array
             dJ/dp for every parameter p, in its shape.
         """
-        objective = self._objective(X, y, reg_lambda)
+        objective = self.objective_on(X, y, reg_lambda)
         values = objective.forward()
         value = objective.value(objective.loss(values))
         gradient = objective.gradient(objective.backward(values))
@@ -302,9 +309,3 @@ class Model:
     def _feeds(self, X: Any, y: Any) -> dict[Node, Array]:
         rows = self._rows(X)
         return {self._X: rows, self._y: targets(y, len(rows), self.dtype)}
-
-    def _objective(self, X: Any, y: Any, reg_lambda: float) -> Objective:
-        reg_lambda = not_negative(reg_lambda, "reg_lambda")
-        feeds = self._feeds(X, y)
-        scores = self.graph.evaluate(feeds)[self.scores]
-        return Objective(self.graph, feeds, float(self.output.divisor(scores, feeds[self._y])), reg_lambda)

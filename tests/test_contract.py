@@ -121,7 +121,7 @@ def test_forward_may_be_a_static_method():
         def backward(X, dZ):
             return 2 * X * dZ
 
-    check_gate(Static(), [1.0, 2.0])
+    assert check_gate(Static(), [1.0, 2.0])
     with pytest.raises(GateError, match=r"Static takes 1 input \(X\), got 2"):
         Static()(1.0, 2.0)
 

@@ -92,9 +92,16 @@ def test_moons_refuses_bad_options(options, message, tmp_path):
 
 
 def test_custom_gate(tmp_path):
-    """A gate that nngraph does not have is proven and learns the moons."""
+    """A planted mistake gets its diagnosis; mended, the gate is proven and learns the moons; so is the model proven."""
     printed = run("custom_gate.py", cwd=tmp_path)
-    assert "Bump is proven" in printed
+    before, after, model = re.split(r"^\d\. .*$", printed, flags=re.MULTILINE)[1:]
+    words = " ".join(re.sub(r"[^\w\s.:=>()-]", " ", before).split())
+    assert "FirstTry is wrong: 1 of 13 checks failed" in before
+    assert "chain rule stops early" in words
+    assert "the factor -2 X" in words
+    assert "Bump is proven: 14 checks passed" in after
+    assert "WRONG" not in after
+    assert "Model of 4 parameters is proven: 5 checks passed" in model
     assert number(r"train accuracy: ([\d.]+)", printed) >= 0.95
     assert number(r"test accuracy: +([\d.]+)", printed) >= 0.93
     assert (tmp_path / "custom_gate.png").exists()

@@ -1,4 +1,4 @@
-"""The README: every code block runs and prints what stands below it, every command works."""
+"""The pages: every code block of README and docs runs and prints what stands below it, every command works."""
 
 import os
 import re
@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 
 import gates
+from nngraph.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
-COMMANDS = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
+PAGES = {page.name: page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+# Language, the name of a file where the block is one, and text.
+BLOCKS = {
+    name: re.findall(r"```(\w+)(?: (\S+))?\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for name, page in PAGES.items()
+}
+COMMANDS = [line for language, _, text in BLOCKS["README.md"] if language == "sh" for line in text.splitlines()]
+every_page = pytest.mark.parametrize("page", PAGES)
 
 
 def run(command, cwd=ROOT):
@@ -25,23 +32,34 @@ def run(command, cwd=ROOT):
     return done.stdout
 
 
-def test_every_block_is_of_a_kind_that_is_run():
+@every_page
+def test_every_block_is_of_a_kind_that_is_run(page):
     """A block in another language would go untested."""
-    assert {language for language, _ in BLOCKS} == {"python", "sh", "text"}
+    assert {language for language, _, _ in BLOCKS[page]} <= {"python", "sh", "text"}
 
 
-def test_python_blocks_print_what_the_text_blocks_say(tmp_path, monkeypatch, capsys):
-    """The blocks run one after another, as a reader would type them, and save their figure."""
+@every_page
+def test_blocks_print_what_the_text_blocks_say(page, tmp_path, monkeypatch, capsys):
+    """The blocks run one after another, as a reader would type them, and save their figures and files."""
     monkeypatch.chdir(tmp_path)
-    namespace = {}
-    for (language, text), (following, expected) in zip(BLOCKS, [*BLOCKS[1:], ("", "")], strict=True):
-        if language == "python":
-            exec(compile(text, "README.md", "exec"), namespace)  # noqa: S102 - the README's own code
+    monkeypatch.setenv("COLUMNS", "80")
+    namespace = {"__name__": "page"}
+    printed = None
+    for language, file, text in BLOCKS[page]:
+        if language == "python" and file:
+            Path(file).write_text(text, encoding="utf-8")
+        elif language == "python":
+            exec(compile(text, page, "exec"), namespace)  # noqa: S102 - the page's own code
             printed = capsys.readouterr().out
-            if following == "text":
-                assert printed == expected
-    assert (tmp_path / "boundary.png").stat().st_size > 10_000
-    assert namespace["curve"].calculate_loss(namespace["t"], abs(namespace["t"])) < 0.01
+        elif language == "sh" and text.startswith("nngraph "):
+            main(shlex.split(text)[1:])
+            printed = capsys.readouterr().out
+        elif language == "text":
+            lines = [line.rstrip() for line in printed.strip("\n").splitlines()]
+            assert "\n".join(lines).strip() == text.strip()
+    if page == "README.md":
+        assert (tmp_path / "boundary.png").stat().st_size > 10_000
+        assert namespace["curve"].calculate_loss(namespace["t"], abs(namespace["t"])) < 0.01
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -84,7 +102,18 @@ def test_the_table_names_every_public_gate():
     assert missing == []
 
 
-def test_links_and_pictures_exist():
+def test_the_lesson_names_every_check_and_every_mistake():
+    """Every check and every kind of diagnosis has its row in the lesson; nothing is there that is not in the code."""
+    lesson = PAGES["write-a-gate.md"].read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip() for line in lesson.splitlines() if line.startswith("| ")}
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "gates" / "checking").glob("*.py"))
+    kinds = set(re.findall(r'Diagnosis\(\s*"([^"]+)"', source)) | {"chain rule stops early"}
+    checks = {check.name for check in gates.checking.checks.CHECKS}
+    assert rows - {"check", "diagnosis", "---"} == kinds | checks
+
+
+@every_page
+def test_links_and_pictures_exist(page):
     """No link leads nowhere."""
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for target in re.findall(r"\]\(([^)#]+)\)", PAGES[page].read_text(encoding="utf-8")):
+        assert (PAGES[page].parent / target).exists(), target

@@ -525,7 +525,7 @@ def test_interrupt_before_the_first_loss():
     before = snapshot(model)
     with pytest.raises(KeyboardInterrupt):
         model.train(X, y, num_passes=20)
-    objective = model._objective(X, y, 0.0)
+    objective = model.objective_on(X, y, 0.0)
     model.graph.nodes[model.graph.position("A1")].gate.__init__(0, "forward", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         nngraph.training.gradient_descent(objective, 20, 0.1, model.loss_history, lambda _passes, _loss: None)
