@@ -123,7 +123,14 @@ class OutputGate(Gate):
         scores = _floating(scores)
         targets = self.prepare(scores, targets)
         weights = self.weights(scores, targets, sample_weight)
-        return (weights * self.losses(scores, targets)).sum() / self._divisor(weights)
+        losses = self.losses(scores, targets)
+        if np.shape(losses) != weights.shape:
+            per = "row" if self.per_row else "element of scores"
+            raise GateError(
+                f"losses must return one loss per {per}, shape {weights.shape}, got {np.shape(losses)}; the mean and "
+                "the weights are done for you, and per_row = True is for one loss per row"
+            )
+        return (weights * losses).sum() / self._divisor(weights)
 
     def backward(self, scores: Array, targets: Array, *sample_weight_and_dloss: Array) -> tuple[Array | None, ...]:
         *sample_weight, dloss = sample_weight_and_dloss

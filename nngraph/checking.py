@@ -61,7 +61,8 @@ class GraphTrial(Trial):
     def backward(self, inputs: Sequence[Array], dZ: Array) -> Sequence[Array | None]:
         values = self.values(inputs)
         gradients = self.graph.backward(self._split(dZ, values), values=values)
-        return [gradients[name] for name in self.names]
+        # Values of a graph are read-only; these are ours.
+        return [None if gradients[name] is None else np.array(gradients[name]) for name in self.names]
 
     def _row(self, values: Values) -> Array:
         return np.concatenate([np.ravel(values[output]) for output in dict.fromkeys(self.graph.outputs)])

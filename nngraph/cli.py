@@ -133,7 +133,11 @@ def find_gates(module: ModuleType, name: str | None) -> dict[str, Gate | BaseExc
         if isinstance(kind, type) and issubclass(kind, Gate) and kind not in seen | with_instance:
             seen.add(kind)
             own = kind.__module__ == module.__name__ or kind.__module__.startswith(f"{module.__name__}.")
-            if own and not inspect.isabstract(kind):
+            heirs = [k for k in members.values() if isinstance(k, type) and issubclass(k, kind) and k is not kind]
+            if own and inspect.isabstract(kind) and not heirs:
+                # No base of others: a method is missing, or misspelt.
+                gates[n] = GateError(f"it has no {', '.join(sorted(kind.__abstractmethods__))}")
+            elif own and not inspect.isabstract(kind):
                 gates[n] = _instance(kind)
     if not gates:
         raise LoadError(f"{module.__name__} defines no Gate")
@@ -171,6 +175,8 @@ def report(gates: dict[str, Gate | BaseException], seed: int, console: Console) 
 
 
 def _verdict(name: str, gate: Gate | BaseException, seed: int) -> tuple[str, list[str]]:
+    if isinstance(gate, GateError):
+        return "not proven", [str(gate)]
     if isinstance(gate, BaseException):
         settings = f"name one with its settings in the file: gate = {name}(...)"
         return "not proven", [f"{type(gate).__name__}: {gate}", settings]

@@ -823,8 +823,8 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             (MeanTimesCount(), (X, Y[0]), "the gradient of b is not finite for no rows"),
         ],
         [
-            (Pointwise(_needs_rows(1, _square), _twice), (X,), "the forward takes no inputs without rows"),
-            (RIGHT_SQUARE, (0.5,), "the forward takes no inputs without rows"),
+            (Pointwise(_needs_rows(1, _square), _twice), (X,), "no example can be cut to no rows"),
+            (RIGHT_SQUARE, (0.5,), "no example can be cut to no rows"),
         ],
     ),
     "one row": (
@@ -836,7 +836,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             )
         ],
         [
-            (Pointwise(_needs_rows(2, _square), _twice), (X,), "the forward takes no single row"),
+            (Pointwise(_needs_rows(2, _square), _twice), (X,), "no example can be cut to one row"),
             (Pointwise(_square, lambda X, dZ: X * dZ), (X,), "the gradient is wrong with more rows, too"),
         ],
     ),
@@ -851,7 +851,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         ],
         [
             (RIGHT_SQUARE, (X,), "one input"),
-            (MultiplyGate(), (np.ones((1, 1)), np.ones((1, 1))), "the forward broadcasts no input"),
+            (MultiplyGate(), (np.ones((1, 1)), np.ones((1, 1))), "no more of the inputs can be broadcast"),
             (PlantedPair(lambda W, X, dZ: (X * dZ, 2 * W * dZ)), (X, Y), "the gradient is wrong without broadcasting"),
         ],
     ),
@@ -870,7 +870,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         ],
         [
             (Pointwise(_not_large, _twice), (X,), r"the forward has no finite value at \+-100 and \+-1000"),
-            (BROKEN_BACKWARD, (X,), r"the forward has no finite value at \+-100 and \+-1000"),
+            (BROKEN_BACKWARD, (X,), "needs a backward whose gradients fit their inputs"),
         ],
     ),
 }
@@ -2642,3 +2642,57 @@ def test_elementwise_gates_need_no_backward() -> None:
             return -np.sin(X)
 
     assert check_gate(Cosine())
+
+
+# --- What a reader gets wrong -----------------------------------------------------------------------------------------
+
+
+class UpstreamFirst(Gate):
+    """X w with dZ as the first argument of backward."""
+
+    def forward(self, X, w):
+        return X * w
+
+    def backward(self, dZ, X, w):
+        return dZ * w, dZ * X
+
+
+class RowSum(Gate):
+    """The sum of each row, with a backward that forgets the axis: it runs for square matrices and vectors only."""
+
+    def forward(self, X):
+        return X.sum(axis=-1)
+
+    def backward(self, X, dZ):
+        return np.ones_like(X) * dZ
+
+
+class RowsDotRows(Gate):
+    """The product of rows with rows, whose backward is not meant for one row with all."""
+
+    def forward(self, X, Y):
+        return (X * Y).sum(axis=1)
+
+    def backward(self, X, Y, dZ):
+        return Y * dZ[:, None], X * dZ[:, None]
+
+
+def test_upstream_gradient_in_the_first_place_is_told() -> None:
+    """The order of backward's arguments can be seen, and what it must be is said."""
+    report = check_gate(UpstreamFirst())
+    assert found(report, "gradients fit their inputs") == (
+        "backward is (self, dZ, X, w): the inputs come first and dZ last, backward(self, X, w, dZ)"
+    )
+
+
+def test_shapes_that_backward_does_not_take_are_not_passed_over() -> None:
+    """What fails for a matrix is told first, though vectors and square matrices go through."""
+    report = check_gate(RowSum())
+    assert "backward failed for X (5, 3), dZ (5,)" in found(report, "gradients fit their inputs")
+
+
+def test_shapes_that_are_left_out_are_told() -> None:
+    """Shapes that only the checker thought of do not count, and the report says which were left out."""
+    report = check_gate(RowsDotRows())
+    assert report, report
+    assert "; not at X (5, 3), Y (3,), where forward runs and backward fails" in report.examples[0]

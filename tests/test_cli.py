@@ -338,7 +338,6 @@ def test_seed(check):
         ({}, "gates:Gate", ["Gate of gates cannot be proven: it has no backward, forward"]),
         ({"mine.py": ""}, "mine.py", ["mine defines no Gate"]),
         ({"mine.py": "from gates import Tanh"}, "mine.py", ["mine defines no Gate"]),
-        ({"mine.py": "from gates import Gate\nclass Base(Gate): ..."}, "mine.py", ["mine defines no Gate"]),
         ({"pack/__init__.py": ""}, "pack", ["pack defines no Gate"]),
         ({}, "C:\\x.py", ["C:\\x.py is not a file"]),
         ({}, "C:\\x.py:Swish", ["C:\\x.py is not a file"]),
@@ -582,3 +581,12 @@ def test_path_is_left(check, target):
     check(target)
     assert sys.path == before
     assert {"mine", "broken", "mine.py", "broken.py"} & set(sys.modules) == {"mine"} & {target}
+
+
+def test_missing_method(check):
+    """A class without a method, or with a misspelt one, is no base of others: it is not passed over."""
+    text = SWISH.replace("class Swish", "class Typo").replace("def forward", "def foward")
+    code, out, err = check(write("mine.py", SWISH + text[text.index("class Typo") :]))
+    assert (code, err) == (1, "")
+    assert "it has no forward" in out
+    assert "1 of 2 gates proven" in out

@@ -932,3 +932,15 @@ def test_random_models(layers, seed):
     model = Model([2, *(Dense(int(rng.integers(1, 4)), layer) for layer in layers), 3], random_state=seed)
     report = check_model(model, rng.standard_normal((4, 2)), rng.integers(0, 3, 4), reg_lambda=rng.uniform(0, 2))
     assert report, report
+
+
+def test_wrong_gate_right_at_an_input():
+    """The numbers are told where the gradient of an input comes straight from its gate, which is read-only there."""
+
+    class Half(Tanh):
+        def derivative(self, X):
+            return super().derivative(X) / 2
+
+    report = check_graph(Graph(Half()(Input("x"))), {"x": [[0.5, 1.0, 2.0]]})
+    assert not report
+    assert "(measured), got" in report.results[0].message

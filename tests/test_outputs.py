@@ -532,3 +532,20 @@ def test_bad_margin(margin: Any) -> None:
     with pytest.raises(GateError, match=f"Hinge: margin must be finite and not negative, got {margin!r}"):
         Hinge(margin)
     assert Hinge(0)(np.array([[2.0]]), np.array([0])) == 2
+
+
+@pytest.mark.parametrize(
+    ("losses", "got"),
+    [(lambda s, t: np.mean((s - t) ** 2), r"\(\)"), (lambda s, t: ((s - t) ** 2).sum(axis=1), r"\(5,\)")],
+)
+def test_losses_of_another_shape_are_refused(losses, got):
+    """One loss per element, or per row if the class says so: else the weights would be multiplied to no sense."""
+
+    class OwnLoss(SquaredError):  # noqa: N818 - no exception, for all its base is called
+        def losses(self, scores, targets):
+            return losses(scores, targets)
+
+    with pytest.raises(
+        GateError, match=rf"losses must return one loss per element of scores, shape \(5, 3\), got {got}"
+    ):
+        OwnLoss()(np.zeros((5, 3)), np.ones((5, 3)))

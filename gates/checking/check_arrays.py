@@ -10,7 +10,7 @@ import numpy as np
 from gates.arrays import Array, describe, first
 from gates.checking.blame import diagnose_shapes, prove_variants
 from gates.checking.gradient import background, gradient_with_error
-from gates.checking.outcome import Failure, NotApplicable, Proof, applicable, breach
+from gates.checking.outcome import Failure, NotApplicable, Proof, applicable, breach, need
 from gates.checking.slopes import EPSILON, rounding_noise
 from gates.checking.trial import GateTrial, Trial
 from gates.checking.variants import accepted, with_rows
@@ -82,8 +82,8 @@ def _close_to(got: Array, expected: Array, noises: Iterator[Array], message: str
 
 def zero_size(proof: Proof) -> str:
     """Run without rows."""
-    trials = [t for trial in proof.runnable if (t := with_rows(trial, 0))]
-    for trial in applicable(trials, "the forward takes no inputs without rows"):
+    trials = [t for trial in need(proof.runnable) if (t := with_rows(trial, 0))]
+    for trial in applicable(trials, "no example can be cut to no rows"):
         for name, gradient in zip(trial.names, trial.backward(trial.inputs, trial.forward(trial.inputs)), strict=True):
             if gradient is not None and not np.isfinite(gradient).all():
                 raise Failure(f"the gradient of {name} is not finite for no rows\nexample: {trial}")
@@ -92,8 +92,8 @@ def zero_size(proof: Proof) -> str:
 
 def one_row(proof: Proof) -> str:
     """Prove the gradients at a single row."""
-    trials = [t for trial in proof.runnable if (t := with_rows(trial, 1))]
-    applicable(trials, "the forward takes no single row")
+    trials = [t for trial in need(proof.runnable) if (t := with_rows(trial, 1))]
+    applicable(trials, "no example can be cut to one row")
     return prove_variants(proof, trials[:3], "with more rows")
 
 
@@ -101,8 +101,8 @@ def broadcasting(proof: Proof) -> str:
     """Repeat one input along each axis in turn, where Z is as large as its inputs broadcast."""
     if len(proof.trials[0].inputs) == 1:
         raise NotApplicable("one input")
-    trials = [short for trial in proof.runnable for short in _broadcast(trial)][:6]
-    for short in applicable(trials, "the forward broadcasts no input"):
+    trials = [short for trial in need(proof.runnable) for short in _broadcast(trial)][:6]
+    for short in applicable(trials, "no more of the inputs can be broadcast"):
         if problem := breach(short, proof.rng()):
             raise Failure(f"{problem}\nexample: {short}", diagnose_shapes(short, proof))
     return prove_variants(proof, trials, "without broadcasting")
@@ -144,7 +144,7 @@ def _goes_by_element(trial: Trial, k: int, Z: Array) -> bool:
 def extreme_inputs(proof: Proof) -> str:
     """Compare each precision with the next wider one, at numbers whose exponential overflows in the narrow one only."""
     compared = 0
-    for trial in proof.runnable[:3]:
+    for trial in need(proof.runnable)[:3]:
         rng = proof.rng()
         for narrow, wide, size in ((np.float32, np.float64, 100.0), (np.float64, np.longdouble, 1000.0)):
             if np.finfo(wide).max <= np.finfo(narrow).max:

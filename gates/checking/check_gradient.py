@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 
 from gates.arrays import first
@@ -35,6 +37,10 @@ def forward_runs(proof: Proof) -> str:
 
 def gradients_fit(proof: Proof) -> str:
     """Run the backward at every example: one gradient per input, in its shape and dtype."""
+    names = list(inspect.signature(type(proof.gate).backward).parameters)
+    if "dZ" in names[:-1]:
+        order = ", ".join([*proof.trials[0].names, "dZ"])
+        raise Failure(f"backward is ({', '.join(names)}): the inputs come first and dZ last, backward(self, {order})")
     problems = [(trial, breach(trial, proof.rng())) for trial in proof.trials]
     wrong = [(trial, problem) for trial, problem in problems if problem]
     if wrong:

@@ -145,13 +145,18 @@ def _found(gate: Gate, rng: np.random.Generator) -> list[GateTrial]:
 
 
 def _fitting(found: list[GateTrial], rng: np.random.Generator) -> list[GateTrial]:
-    """Leave out examples that backward does not take, if it takes others: the shapes are ours, not the author's.
+    """Leave out examples that backward does not take, if it takes matrices: the shapes are ours, not the author's.
 
     Of one kind, with the same axes to repeat, all must be taken: so a backward for square inputs only is found out.
     """
     taken = [trial for trial in found if breach(trial, rng) is None]
-    open_to = {_kind(trial) for trial in taken if not is_square(trial)}
-    return [trial for trial in found if trial in taken or _kind(trial) in open_to] if open_to else found
+    matrices = [t for t in taken if any(x.ndim >= 2 for x in t.inputs) and not is_square(t)]
+    open_to = {_kind(trial) for trial in matrices}
+    kept = [trial for trial in found if trial in taken or _kind(trial) in open_to] if open_to else found
+    left_out = [describe(trial.names, trial.inputs) for trial in found if trial not in kept]
+    for trial in kept if left_out else []:
+        trial.origin += f"; not at {left_out[0]}, where forward runs and backward fails"
+    return kept
 
 
 def _kind(trial: GateTrial) -> tuple[tuple[bool, ...], ...]:

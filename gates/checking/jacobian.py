@@ -59,7 +59,7 @@ def jacobian(trial: Trial, k: int, rng: np.random.Generator) -> Jacobian:
             measured[better, j], error[better, j] = value[better], doubt[better]
             seen = np.maximum(seen, nearby_noise(function, x, slope))
         noise = np.maximum(noise, seen)
-    constant = trial.gradient(k, np.zeros(Z.shape)).ravel()
+    constant = np.array(trial.gradient(k, np.zeros(Z.shape))).ravel()
     returned = np.empty(measured.shape)
     for i, at in enumerate(np.ndindex(Z.shape)):
         one = np.zeros(Z.shape)

@@ -18,8 +18,9 @@ def no_gradient(e: Evidence) -> Diagnosis | None:
     slope = float(np.abs(e.true).max())
     return Diagnosis(
         "no gradient",
-        f"the gradient of {e.name} is zero or None, and slopes are measured",
-        f", up to {slope:.4g}",
+        f"the gradient of {e.name} is zero or None, and slopes are measured; if it is a constant by design, name it in "
+        f'the class, constants = ("{e.name}",)',
+        f"; here up to {slope:.4g}",
     )
 
 

@@ -34,6 +34,7 @@ class GateCheck:
             If the check does not apply to the gate.
         """
         title = self._titles.get(id(gate)) or gate_title(gate)
+        __tracebackhide__ = True
         proof = Proof(gate, find_trials(gate, (), np.random.default_rng(random_state)), random_state)
         first = CHECKS[0].run(proof)
         if first.status == "failed" and self.name != first.name:

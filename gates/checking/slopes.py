@@ -67,7 +67,6 @@ def rounding_noise(function: Function, x: Array, Z: Array, rng: np.random.Genera
         moved = function(x * (1 + EPSILON * rng.choice([-1.0, 1.0], x.shape)))
         # nan beyond the edge of the domain says nothing.
         noise = np.fmax(noise, np.abs(moved - Z))
-    # One element may be lucky, so a little of what the others have is added.
     return np.asarray(np.where(np.isfinite(noise), noise, np.inf))
 
 
