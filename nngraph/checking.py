@@ -46,8 +46,7 @@ class GraphTrial(Trial):
                 for node, x in zip(self.graph.inputs, inputs, strict=True)
             )
             self.values(moved)
-        except Exception:  # noqa: BLE001
-            # A backward that fails is told by the proof; numbers that are labels elsewhere stay whole.
+        except Exception:  # noqa: BLE001 - a backward that fails is told by the proof; labels elsewhere stay whole
             return inputs
         return moved
 

@@ -117,7 +117,7 @@ def _found(gate: Gate, rng: np.random.Generator) -> list[GateTrial]:
     least, most = count_range(gate)
     refusals: list[tuple[GateTrial, Exception | None]] = []
     # A gate of any number of inputs joins them, so two are the fewest that show something.
-    for count in range(2 if most == np.inf and least < 2 else least, min(int(min(most, 3)), 3) + 1):
+    for count in range(2 if most == np.inf and least < 2 else least, int(min(most, 3)) + 1):
         shapes = {1: ONE, 2: TWO, 3: THREE}[count]
         best: list[GateTrial] = []
         for kinds in itertools.chain(((kind,) * count for kind in VALUES), _mixed(count)):
