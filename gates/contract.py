@@ -137,11 +137,17 @@ def check_count(gate: Gate, count: int) -> None:
 
 def _result_array(value: Any, what: str) -> Array:
     if isinstance(value, np.ndarray | np.generic | float | int):
-        array = np.asarray(value)
-        if array.dtype.kind in "biuf":
-            return array
-        raise GateError(f"{what} must be an array of real numbers, got dtype {array.dtype}")
+        return _real_numbers(np.asarray(value), what)
+    # What says itself what applying a gate means stands for an array, here as in `Gate.__call__`.
+    if hasattr(value, "apply_gate") and hasattr(value, "dtype"):
+        return _real_numbers(value, what)
     raise GateError(f"{what} must be an array, got {type(value).__name__}")
+
+
+def _real_numbers(array: Any, what: str) -> Array:
+    if array.dtype.kind in "biuf":
+        return array
+    raise GateError(f"{what} must be an array of real numbers, got dtype {array.dtype}")
 
 
 def run_forward(

@@ -189,9 +189,9 @@ class ClassOutput(OutputGate):
             raise GateError(f"class_weight must have a weight for each of the {count} classes, got {self.class_weight}")
         by_class = np.array(table, scores.dtype)
         if targets.dtype.kind in "iu":
-            return by_class[targets]
+            return np.matmul(targets[..., None] == np.arange(count), by_class)
         # Probabilities: each class counts as far as it is probable.
-        return targets @ by_class if self.per_row else by_class[0] + (by_class[1] - by_class[0]) * targets
+        return np.matmul(targets, by_class) if self.per_row else by_class[0] + (by_class[1] - by_class[0]) * targets
 
 
 def class_labels(scores: Array, targets: Array) -> Array:

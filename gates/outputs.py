@@ -51,10 +51,11 @@ class Softmax(ClassOutput):
         return [*examples, (scores, softmax(rng.standard_normal(scores.shape)))]
 
     def losses(self, scores: Array, targets: Array) -> Array:
-        logs = log_softmax(scores)
         if targets.dtype.kind == "f":
-            return -np.sum(targets * logs, axis=-1)
-        return -np.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
+            return -np.sum(targets * log_softmax(scores), axis=-1)
+        shifted = scores - scores.max(axis=-1, keepdims=True)
+        right = np.take_along_axis(shifted, targets[..., None], axis=-1)
+        return (np.log(np.exp(shifted).sum(axis=-1, keepdims=True)) - right)[..., 0]
 
     def slopes(self, scores: Array, targets: Array) -> Array:
         if targets.dtype.kind == "f":

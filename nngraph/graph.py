@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -172,14 +172,21 @@ class Graph:
             raise GraphError(
                 f"feeds must be a mapping from input to value, or named: forward(X=...); got {type(feeds).__name__}"
             )
-        values = self._sources(feeds or {}, named)
+        values = self.sources(feeds or {}, named)
+        self.compute(values)
+        return Values(self, values)
+
+    def compute(self, values: list[Any], run: Callable[..., Any] = run_forward) -> None:
+        """Fill a list that has the values of the sources in their places (see `sources`) with those of all nodes.
+
+        `run` is how a gate is run: as it is, or (for capture) on stand-ins for arrays.
+        """
         for i, node in enumerate(self.nodes):
             if node.gate is not None:
                 inputs = [values[j] for j in self._inputs[i]]
-                values[i] = run_forward(node.gate, inputs, *self._labels[i])
+                values[i] = run(node.gate, inputs, *self._labels[i])
                 # A gate that would write into an input is told so by NumPy, and no reader changes a value unawares.
                 values[i].flags.writeable = False
-        return Values(self, values)
 
     def backward(self, upstream: Any = None, /, *, values: Values | None = None) -> Values:
         """Differentiate the outputs by every node.
@@ -210,6 +217,13 @@ class Graph:
             raise GraphError("backward needs the values of a forward; call graph.forward(...) first")
         arrays = computed.arrays(self)
         gradients = self._upstream(upstream, arrays)
+        self.differentiate(arrays, gradients)
+        return Values(self, gradients)
+
+    def differentiate(
+        self, values: list[Any], gradients: list[Any], run: Callable[..., Sequence[Any]] = run_backward
+    ) -> None:
+        """Fill a list that has the gradients of the outputs in their places with those of all nodes; see `compute`."""
         # A sum is our own array and may grow in place; a gradient that a gate returned may be shared.
         summed = [False] * len(gradients)
         for i in range(len(self.nodes) - 1, -1, -1):
@@ -219,8 +233,8 @@ class Graph:
             dZ.flags.writeable = False
             if gate is None or not self._varies[i]:
                 continue
-            inputs = [arrays[j] for j in self._inputs[i]]
-            parts = run_backward(gate, inputs, dZ, *self._labels[i])
+            inputs = [values[j] for j in self._inputs[i]]
+            parts = run(gate, inputs, dZ, *self._labels[i])
             for j, part in zip(self._inputs[i], parts, strict=True):
                 if part is None or not self._varies[j]:
                     continue
@@ -230,10 +244,10 @@ class Graph:
                 elif summed[j]:
                     total += part
                 else:
-                    gradients[j], summed[j] = np.asarray(total + part), True
-        return Values(self, gradients)
+                    # An array also where NumPy gives a number for the sum of two arrays without axes.
+                    gradients[j], summed[j] = np.add(total, part, out=np.empty_like(total)), True
 
-    def _sources(self, feeds: Mapping[Any, Any], named: Mapping[str, Any]) -> list[Array]:
+    def sources(self, feeds: Mapping[Any, Any], named: Mapping[str, Any]) -> list[Array]:
         """Return a list with the values of the sources in their places."""
         fed: dict[Node, Array] = {}
         for key, value in [*feeds.items(), *named.items()]:

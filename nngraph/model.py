@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,11 +15,12 @@ from gates.layers import Tanh
 from gates.losses import OutputGate
 from gates.outputs import Softmax
 from nngraph.architecture import Dense, chain
+from nngraph.engines.engine import Engine, block_rows
 from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
 from nngraph.nodes import GraphError, Input, Node, ParameterViews
 from nngraph.progress import progress_bar
-from nngraph.training import ADVICE, Objective, gradient_descent
+from nngraph.training import ADVICE, Captured, Descent, Flat, NodeByNode, Objective, Steps, gradient_descent
 from nngraph.validation import features, float_type, generator, instance, not_negative, targets, whole_number
 
 
@@ -45,6 +46,9 @@ class Model:
         What everything is computed in. A scores node brings its parameters' own.
     random_state : int, RandomState, Generator or None, default=None
         Where the initial weights are drawn from, layer by layer, W before b. NumPy's global generator is never used.
+    engine : {"numpy", "graph"}, default="numpy"
+        How it trains and predicts: "numpy" records what the gates do once for every shape of data and runs it as one
+        NumPy function; "graph" goes from node to node, slower, each time as the gates are written.
 
     Attributes
     ----------
@@ -86,8 +90,11 @@ class Model:
         initializer: Initializer = glorot_uniform,
         dtype: Any = np.float64,
         random_state: Any = None,
+        engine: Literal["numpy", "graph"] = "numpy",
     ) -> None:
         instance(output, OutputGate, "the output")
+        if engine not in ("numpy", "graph"):
+            raise ValueError(f"engine must be 'numpy' or 'graph', got {engine!r}")
         if isinstance(architecture, Node):
             scores = architecture
         else:
@@ -106,6 +113,12 @@ class Model:
         # A graph built by hand takes what its gates take.
         self._width = None if isinstance(architecture, Node) else len(self.W[0])
         self.loss_history: list[float] = []
+        self.engine = engine
+        self._engines: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Programs are recorded anew: they hold data.
+        return {**self.__dict__, "_engines": {}}
 
     @property
     def W(self) -> ParameterViews:
@@ -178,8 +191,10 @@ class Model:
                     print(f"Loss after iteration {passes - 1}: {loss:f}")
                 update(passes, loss)
 
+            steps = self._steps(objective, "gradient" if num_passes else "loss", stays=True)
+            steps.flat.read()
             penalty, start = objective.value(0.0), max(len(self.loss_history) - 1, 0)
-            passes = gradient_descent(objective, num_passes, epsilon, self.loss_history, report)
+            passes = gradient_descent(steps, objective, num_passes, epsilon, self.loss_history, report)
         if passes < num_passes:
             interrupted = f"Training was interrupted after {passes} of {num_passes} passes"
             warnings.warn(f"{interrupted}; the model keeps what it learned.", stacklevel=2)
@@ -189,6 +204,49 @@ class Model:
         if J_end > 1.01 * J + 1e-6 * objective.scale:
             worse = f"Training made the model worse: the objective rose from {J:.4g} to {J_end:.4g}"
             warnings.warn(f"{worse}. {ADVICE.format(epsilon)}.", stacklevel=2)
+
+    def descent(self, *, epsilon: float = 0.01, reg_lambda: float = 0.01) -> Descent:
+        """Return gradient descent in single steps, for a loop of one's own over mini-batches.
+
+        Parameters
+        ----------
+        epsilon, reg_lambda : float
+            As in `train`; each step follows the sum of the losses on its data.
+
+        Returns
+        -------
+        descent : Descent
+            Call its `load`, `compute` and `update` for every step, and `finish` at the end.
+        """
+        epsilon, reg_lambda = not_negative(epsilon, "epsilon"), not_negative(reg_lambda, "reg_lambda")
+        flat, _ = self._captured("gradient")
+
+        def steps_on(X: Any, y: Any) -> Steps:
+            return self._steps(self.objective_on(X, y, reg_lambda), "gradient", stays=False)
+
+        return Descent(steps_on, flat, epsilon, reg_lambda)
+
+    def _steps(self, objective: Objective, what: Literal["loss", "gradient"], *, stays: bool) -> Steps:
+        """Return how the loss, and its gradient if wanted, are computed on data that stay or that others follow."""
+        flat, engine = self._captured(what)
+        if self.engine == "numpy":
+            compiled = engine.load(objective.feeds, stays=stays)
+            if compiled is not None:
+                return Captured(compiled, flat, str(self._X.name))
+        return NodeByNode(objective, flat)
+
+    def _captured(self, what: Literal["scores", "loss", "gradient"]) -> tuple[Flat, Engine]:
+        """Return the engine that computes something, and where it has the parameters."""
+        found: tuple[Flat, Engine] | None = self._engines.get(what)
+        if found is None:
+            flat, graph = Flat(self.graph.parameters), self._scorer if what == "scores" else self.graph
+            if what == "gradient":
+                scale = self.output.divisor, (self.scores, self._y)
+                found = flat, Engine(graph, flat.values, flat.gradients, scale)
+            else:
+                found = flat, Engine(graph)
+            found = self._engines.setdefault(what, found)
+        return found
 
     def objective_on(self, X: Any, y: Any, reg_lambda: float = 0.01) -> Objective:
         """Return the objective that `train` descends on these data; it follows the parameters as they change."""
@@ -233,7 +291,15 @@ class Model:
         loss : float
             The mean over the examples, or their sum if the output says so.
         """
-        return float(self.graph.evaluate(self._feeds(X, y))["loss"])
+        feeds = self._feeds(X, y)
+        if self.engine == "numpy":
+            rows = feeds[self._X]
+            if len(rows) > block_rows(rows):
+                return float(self.output(self._scores(rows), feeds[self._y]))
+            found = self._captured("loss")[1].run(feeds)
+            if found is not None:
+                return float(found)
+        return float(self.graph.evaluate(feeds)["loss"])
 
     def predict(self, X: Any) -> Array:
         """Predict.
@@ -301,7 +367,12 @@ class Model:
         return self.graph.backward(values=self.graph.evaluate(self._feeds(X, y)))
 
     def _scores(self, X: Any) -> Array:
-        return self.activations(X)[self.scores].copy()
+        rows = self._rows(X)
+        if self.engine == "numpy":
+            found = self._captured("scores")[1].run_rows(self._X, rows)
+            if found is not None:
+                return found
+        return self._scorer.evaluate({self._X: rows})[self.scores].copy()
 
     def _rows(self, X: Any) -> Array:
         return features(X, np.dtype(self._X.dtype or self.dtype), self._width)

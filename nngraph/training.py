@@ -1,15 +1,22 @@
-"""Gradient descent on a loss graph: the objective, the loop, and what happens when it diverges."""
+"""Gradient descent on a loss graph: the objective, its steps, the loop, and what happens when it diverges."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from gates.arrays import Array
+from nngraph.engines.compiled import Compiled
 from nngraph.graph import Graph, Values
+from nngraph.nodes import Parameter
+from nngraph.program.program import GuardError
+
+# For how many shapes of data one descent keeps how to take a step.
+MOST_SHAPES = 8
 
 # For steps that are too long.
 ADVICE = (
@@ -85,7 +92,211 @@ class Objective:
         return gradient + self.reg_lambda * value if value.ndim >= 2 else gradient
 
 
+class Flat:
+    """The parameters of a graph in one vector, those with a penalty first, and their gradients in another.
+
+    Attributes
+    ----------
+    theta, gradient : arrays
+        The vectors.
+    weights : int
+        How many numbers at their beginning belong to parameters with two or more axes.
+    values, gradients : dicts from parameter to array
+        Each parameter's part of the vectors, in its shape: views.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        self.parameters = sorted(parameters, key=lambda p: p.value.ndim < 2)
+        self.weights = sum(p.value.size for p in parameters if p.value.ndim >= 2)
+        self.theta = np.concatenate([p.value.ravel() for p in self.parameters])
+        self.gradient = np.zeros_like(self.theta)
+        self.values, self.gradients = self.split(self.theta), self.split(self.gradient)
+
+    def split(self, vector: Array) -> dict[Parameter, Array]:
+        """Return each parameter's part of a vector, in its shape."""
+        ends = np.cumsum([p.value.size for p in self.parameters])[:-1]
+        parts = np.split(vector, ends)
+        return {p: part.reshape(p.value.shape) for p, part in zip(self.parameters, parts, strict=True)}
+
+    def read(self) -> None:
+        """Take the parameters' values."""
+        for parameter, part in self.values.items():
+            part[...] = parameter.value
+
+    def write(self) -> None:
+        """Give the parameters these values."""
+        for parameter, part in self.values.items():
+            parameter.value = part
+
+
+class Steps(Protocol):
+    """What gradient descent asks for at the present theta: the loss, and the gradient of the scaled loss, in `flat`."""
+
+    flat: Flat
+    buffer_bytes: int
+
+    def loss(self) -> float:
+        """Return the data loss."""
+
+    def differentiate(self) -> None:
+        """Write the gradient of the scaled loss into ``flat.gradient``; `loss` was called before."""
+
+    def reload(self, X: Array, y: Array) -> bool:
+        """Take other data of the same shape; return False if that cannot be done."""
+
+
+class NodeByNode:
+    """Steps through the graph, one node at a time."""
+
+    def __init__(self, objective: Objective, flat: Flat | None = None) -> None:
+        self.objective, self.flat = objective, flat or Flat(objective.graph.parameters)
+        self.buffer_bytes = 0
+        self._values: Values | None = None
+
+    def reload(self, X: Array, y: Array) -> bool:
+        """Return False: other data are another objective."""
+        return False
+
+    def loss(self) -> float:
+        """Return the data loss."""
+        self.flat.write()
+        self._values = self.objective.forward()
+        return self.objective.loss(self._values)
+
+    def differentiate(self) -> None:
+        """Write the gradient of the scaled loss."""
+        assert self._values is not None  # noqa: S101 - `loss` comes first
+        gradients = self.objective.backward(self._values)
+        for parameter, part in self.flat.gradients.items():
+            gradient = gradients[parameter]
+            part[...] = 0 if gradient is None else gradient
+
+
+class Captured:
+    """Steps of a compiled program, which writes the gradient while it computes the loss."""
+
+    def __init__(self, compiled: Compiled, flat: Flat, X: str) -> None:
+        self.flat, self.buffer_bytes = flat, compiled.buffer_bytes
+        self._step, self._loss = compiled.step, compiled.outputs[0]
+        self._load, self._X, self._y = compiled.load, compiled.inputs[X], compiled.inputs["y"]
+
+    def reload(self, X: Array, y: Array) -> bool:
+        """Take other data of the same shape; return False if a gate takes another branch on them."""
+        np.copyto(self._X, X)
+        np.copyto(self._y, y)
+        try:
+            self._load()
+        except GuardError:
+            return False
+        return True
+
+    def loss(self) -> float:
+        """Return the data loss."""
+        self._step()
+        loss: float = self._loss.item()
+        return loss
+
+    def differentiate(self) -> None:
+        """Do nothing: it is done."""
+
+
+class GradientStep:
+    """``theta <- theta - epsilon (gradient + reg_lambda W)``, the penalty on W only.
+
+    Parameters
+    ----------
+    flat : Flat
+    epsilon : float
+        The learning rate.
+    reg_lambda : float
+        The strength of the penalty.
+    """
+
+    def __init__(self, flat: Flat, epsilon: float, reg_lambda: float) -> None:
+        self._theta, self._gradient = flat.theta, flat.gradient
+        self._W, self._dW = flat.theta[: flat.weights], flat.gradient[: flat.weights]
+        # As arrays of the parameters' dtype: a Python float is converted anew in every call.
+        self._epsilon, self._reg_lambda = (np.asarray(x, flat.theta.dtype) for x in (epsilon, reg_lambda))
+        self._penalty = np.empty_like(self._W) if reg_lambda and flat.weights else None
+
+    def __call__(self) -> None:
+        """Take one step, in place; the gradient is used up."""
+        if self._penalty is not None:
+            np.multiply(self._W, self._reg_lambda, self._penalty)
+            np.add(self._dW, self._penalty, self._dW)
+        np.multiply(self._gradient, self._epsilon, self._gradient)
+        np.subtract(self._theta, self._gradient, self._theta)
+
+
+class Descent:
+    """Gradient descent in single steps, on data that may change from step to step: mini-batches. See `Model.descent`.
+
+    Attributes
+    ----------
+    flat : Flat
+        The parameters and the gradient in the course of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nngraph import Model
+    >>> X, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 1, 1])
+    >>> model = Model([2, 2], random_state=0)
+    >>> descent = model.descent(epsilon=0.5, reg_lambda=0)
+    >>> for start in (0, 2, 0, 2, 0, 2, 0, 2):
+    ...     descent.load(X[start : start + 2], y[start : start + 2])
+    ...     loss = descent.compute()
+    ...     descent.update()
+    >>> descent.finish()
+    >>> model.predict(X)
+    array([0, 1, 1, 1])
+    """
+
+    def __init__(self, steps_on: Callable[[Any, Any], Steps], flat: Flat, epsilon: float, reg_lambda: float) -> None:
+        self.flat = flat
+        self.update = GradientStep(flat, epsilon, reg_lambda)
+        self._steps_on = steps_on
+        self._steps: dict[Any, Steps] = {}
+        self._now: Steps | None = None
+        flat.read()
+
+    def load(self, X: Array, y: Array) -> None:
+        """Take the data of the next step.
+
+        Parameters
+        ----------
+        X, y : arrays
+            Examples and their targets, as in `Model.train`. Data of a shape and dtype that were there before are copied
+            into the same place, and only the output looks at them again.
+        """
+        key = X.shape, X.dtype, y.shape, y.dtype
+        steps = self._steps.get(key)
+        if steps is None or not steps.reload(X, y):
+            steps = self._steps[key] = self._steps_on(X, y)
+            while len(self._steps) > MOST_SHAPES:
+                del self._steps[next(iter(self._steps))]
+        self._now = steps
+
+    def compute(self) -> float:
+        """Return the loss on the data, as the output reports it, and compute the gradient of the summed losses."""
+        if self._now is None:
+            raise ValueError("there are no data yet: call load(X, y) before compute()")
+        loss = self._now.loss()
+        self._now.differentiate()
+        return loss
+
+    def finish(self) -> None:
+        """Give the model the parameters' values; until then it has those of the beginning."""
+        self.flat.write()
+
+    @property
+    def buffer_bytes(self) -> int:
+        """The memory of all buffers."""
+        return self.flat.theta.nbytes + self.flat.gradient.nbytes + sum(s.buffer_bytes for s in self._steps.values())
+
+
 def gradient_descent(
+    steps: Steps,
     objective: Objective,
     num_passes: int,
     epsilon: float,
@@ -96,8 +307,10 @@ def gradient_descent(
 
     Parameters
     ----------
+    steps : Steps
+        How the loss and its gradient are computed.
     objective : Objective
-        J; its graph's parameters are trained in place.
+        J; its graph's parameters are trained.
     num_passes : int
         The number of steps.
     epsilon : float
@@ -120,30 +333,31 @@ def gradient_descent(
 
     Notes
     -----
-    However it ends, the parameters are the last whose loss was computed and finite, and `history` ends with that loss.
-    If a gate raises before any step was taken, both are as they were.
+    The parameters get their values at the end, and however it ends, these are the last whose loss was computed and
+    finite, and `history` ends with that loss. If a gate raises before any step was taken, both are as they were.
     """
-    graph = objective.graph
+    flat = steps.flat
+    step = GradientStep(flat, epsilon, objective.reg_lambda)
     start = max(len(history) - 1, 0)
-    theta = _flat([p.value for p in graph.parameters])
+    theta, spare = flat.theta.copy(), flat.theta.copy()
     # Moved on by one assignment, so that an interrupt finds the old state or the new one, whole.
     initial: tuple[int, Array, list[float]] = (0, theta, history[start:])
     good = initial
     try:
         for passes in range(num_passes + 1):
-            values = objective.forward()
-            loss = objective.loss(values)
-            if not np.isfinite(loss):
-                raise _divergence(graph, passes, epsilon, values)
-            good = (passes, theta, [loss])
+            loss = steps.loss()
+            if not math.isfinite(loss):
+                raise _divergence(flat, objective, passes, epsilon)
+            np.copyto(spare, flat.theta)
+            good, spare = (passes, spare, [loss]), good[1]
             history[start + passes :] = [loss]
             report(passes, loss)
             if passes < num_passes:
-                gradients = objective.backward(values)
-                theta = theta - epsilon * _flat(objective.gradient(gradients))
-                if not np.isfinite(theta).all():
-                    raise _divergence(graph, passes, epsilon, values, gradients, theta)
-                _scatter(graph, theta)
+                steps.differentiate()
+                step()
+                # A sum of squares that overflows may have finite terms; one that is finite has no others.
+                if not math.isfinite(flat.theta.dot(flat.theta)) and not np.isfinite(flat.theta).all():
+                    raise _divergence(flat, objective, passes, epsilon, good[1])
     except KeyboardInterrupt:
         if good is initial:
             raise
@@ -154,52 +368,51 @@ def gradient_descent(
         raise
     finally:
         passes, theta, last = good
-        _scatter(graph, theta)
         history[start + passes :] = last
+        flat.theta[...] = theta
+        _whole(flat.write)
     return passes
 
 
-def _flat(arrays: Sequence[Array]) -> Array:
-    """Return the parameters' values, or their gradients, as one vector."""
-    return np.concatenate([array.ravel() for array in arrays])
-
-
-def _split(graph: Graph, theta: Array) -> Iterator[Array]:
-    """Cut a vector into the parameters' shapes, in the graph's order."""
-    start = 0
-    for parameter in graph.parameters:
-        stop = start + parameter.value.size
-        yield theta[start:stop].reshape(parameter.value.shape)
-        start = stop
-
-
-def _scatter(graph: Graph, theta: Array) -> None:
-    """Write a vector into the parameters."""
-    for parameter, value in zip(graph.parameters, _split(graph, theta), strict=True):
-        parameter.value = value
+def _whole(action: Callable[[], None]) -> None:
+    """Do something to its end: an interrupt comes after it."""
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            action()
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _divergence(
-    graph: Graph,
-    passes: int,
-    epsilon: float,
-    values: Values,
-    gradients: Values | None = None,
-    theta: Array | None = None,
+    flat: Flat, objective: Objective, passes: int, epsilon: float, before: Array | None = None
 ) -> DivergenceError:
-    """Describe what first became non-finite: a value, else a gradient, else a parameter in the step."""
+    """Describe what first became non-finite: a value, else (after the step from `before`) a gradient, else a parameter.
+
+    It is looked for node by node.
+    """
+    graph = objective.graph
+    stepped = {p: part.copy() for p, part in flat.values.items()}
+    if before is not None:
+        flat.theta[...] = before
+    flat.write()
+    values = objective.forward()
     arrays: list[tuple[str, str, Array | None]] = [(name, "became", array) for name, array in values.items()]
-    if gradients is not None and theta is not None:
+    if before is not None:
+        gradients = objective.backward(values)
         arrays += [(name, "got a gradient of", gradients[name]) for name in reversed(graph.names)]
-        stepped = zip(graph.parameters, _split(graph, theta), strict=True)
-        arrays += [(graph.names[graph.position(p)], "became", array) for p, array in stepped]
-    name, did, array = next((n, d, a) for n, d, a in arrays if a is not None and not np.isfinite(a).all())
+        arrays += [(graph.names[graph.position(p)], "became", stepped[p]) for p in graph.parameters]
+    bad = ((n, d, a[~np.isfinite(a)][0]) for n, d, a in arrays if a is not None and not np.isfinite(a).all())
+    # The captured program and the graph may round to both sides of the largest number.
+    name, did, value = next(bad, (graph.names[graph.position(graph.outputs[0])], "became", math.inf))
     node = graph.nodes[graph.position(name)]
     kind = type(node if node.gate is None else node.gate).__name__
     kept = "The initial weights are kept" if passes == 0 else "The last finite weights are kept, but may be huge"
     return DivergenceError(
-        f"training diverged in pass {passes}: node {name!r} ({kind}) {did} {array[~np.isfinite(array)][0]}. {kept}. "
-        f"{ADVICE.format(epsilon)}",
+        f"training diverged in pass {passes}: node {name!r} ({kind}) {did} {value}. {kept}. {ADVICE.format(epsilon)}",
         passes,
         name,
     )

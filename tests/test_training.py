@@ -67,9 +67,9 @@ def three_classes():
     return rng.normal(size=(12, 2)), np.arange(12) % 3
 
 
-def trained(passes, layer=Tanh(), **settings):
+def trained(passes, layer=Tanh(), engine="graph", **settings):
     """Return a model of `three_classes` that was trained undisturbed."""
-    model = Model([2, Dense(4, layer), 3], random_state=0)
+    model = Model([2, Dense(4, layer), 3], random_state=0, engine=engine)
     model.train(*three_classes(), num_passes=passes, **settings)
     return model
 
@@ -274,7 +274,7 @@ def test_divergence_error_pickles():
 def test_interrupt_in_a_gate(at, where, kept):
     """Ctrl-C inside a gate leaves the last weights whose loss was computed, and training can go on."""
     X, y = three_classes()
-    model = Model([2, Dense(4, Breaking(at, where, KeyboardInterrupt())), 3], random_state=0)
+    model = Model([2, Dense(4, Breaking(at, where, KeyboardInterrupt())), 3], random_state=0, engine="graph")
     with pytest.warns(UserWarning, match=f"interrupted after {kept} of 20 passes") as caught:
         model.train(X, y, num_passes=20)
     assert caught[0].filename == __file__
@@ -306,35 +306,37 @@ def test_interrupt_in_the_report(monkeypatch):
     assert model.loss_history == expected.loss_history
 
 
-def trained_alone(monkeypatch, passes):
+def trained_alone(monkeypatch, passes, engine="numpy"):
     """Return the model as `trained`, with what was patched put back."""
     monkeypatch.undo()
-    return trained(passes)
+    return trained(passes, engine=engine)
 
 
-def test_interrupt_while_the_weights_are_written(monkeypatch):
-    """Ctrl-C between two parameters of one step: the step is taken back, never half done."""
-    write, calls = nngraph.training._scatter, []
+@pytest.mark.parametrize("engine", ["numpy", "graph"])
+def test_interrupt_while_the_weights_are_written(monkeypatch, engine):
+    """Ctrl-C between two parameters that get their values at the end: all get them, and then it is Ctrl-C."""
+    write, calls = nngraph.training.Flat.write, []
 
-    def half(graph, theta):
-        calls.append(theta)
-        if len(calls) == 4:
-            graph.parameters[0].value[...] = 77
+    def half(flat):
+        calls.append(flat)
+        # Node by node they are written in every pass, too.
+        if len(calls) == (1 if engine == "numpy" else 5):
+            flat.parameters[0].value[...] = 77
             raise KeyboardInterrupt
-        write(graph, theta)
+        write(flat)
 
-    monkeypatch.setattr(nngraph.training, "_scatter", half)
-    model = Model([2, Dense(4, Tanh()), 3], random_state=0)
-    with pytest.warns(UserWarning, match="interrupted after 3 of 20 passes"):
-        model.train(*three_classes(), num_passes=20)
-    expected = trained_alone(monkeypatch, 3)
+    monkeypatch.setattr(nngraph.training.Flat, "write", half)
+    model = Model([2, Dense(4, Tanh()), 3], random_state=0, engine=engine)
+    with pytest.raises(KeyboardInterrupt):
+        model.train(*three_classes(), num_passes=3)
+    expected = trained_alone(monkeypatch, 3, engine)
     assert snapshot(model) == snapshot(expected)
     assert model.loss_history == expected.loss_history
 
 
 def test_interrupt_where_warnings_are_errors():
     """If the warning itself raises, the model is as whole as before."""
-    model = Model([2, Dense(4, Breaking(3, "backward", KeyboardInterrupt())), 3], random_state=0)
+    model = Model([2, Dense(4, Breaking(3, "backward", KeyboardInterrupt())), 3], random_state=0, engine="graph")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserWarning, match="interrupted"):
@@ -350,7 +352,7 @@ def test_interrupt_after_a_step_that_diverged():
     with pytest.raises(DivergenceError) as caught:
         model.train(X, y, num_passes=1000)
     gate = Breaking(caught.value.pass_number, "forward", KeyboardInterrupt(), f=lambda X: X * 1.0, slope=np.ones_like)
-    again = Model([2, Dense(1, gate)], output=SquaredError(), random_state=0)
+    again = Model([2, Dense(1, gate)], output=SquaredError(), random_state=0, engine="graph")
     with pytest.warns(UserWarning, match="interrupted"):
         again.train(X, y, num_passes=1000)
     assert np.isfinite(again.loss_history).all()
@@ -460,7 +462,7 @@ def test_many_sigints():
 @pytest.mark.parametrize("where", ["forward", "backward"])
 def test_a_gate_that_breaks(where, error):
     """An exception in pass 5 leaves the last weights with a loss; a ValueError comes as the GateError that it is."""
-    model = Model([2, Dense(4, Breaking(5, where, error)), 3], random_state=0)
+    model = Model([2, Dense(4, Breaking(5, where, error)), 3], random_state=0, engine="graph")
     with pytest.raises(GateError if isinstance(error, ValueError) else type(error)):
         model.train(*three_classes(), num_passes=20)
     assert snapshot(model) == snapshot(trained(4 if where == "forward" else 5))
@@ -470,7 +472,7 @@ def test_a_gate_that_breaks(where, error):
 def test_history_fits_the_weights_after_a_break(where):
     """After an exception the last loss in the history is that of the weights, and training can go on."""
     X, y = three_classes()
-    model = Model([2, Dense(4, Breaking(5, where, RuntimeError("broken"))), 3], random_state=0)
+    model = Model([2, Dense(4, Breaking(5, where, RuntimeError("broken"))), 3], random_state=0, engine="graph")
     with pytest.raises(RuntimeError, match="broken"):
         model.train(X, y, num_passes=20)
     assert model.loss_history[-1] == model.calculate_loss(X, y)
@@ -521,14 +523,15 @@ def test_interrupt_before_the_first_loss():
     """Ctrl-C before anything was computed is Ctrl-C as usual, and leaves everything as it was."""
     X, y = three_classes()
     # The scores are computed once before the first pass.
-    model = Model([2, Dense(4, Breaking(0, "forward", KeyboardInterrupt())), 3], random_state=0)
+    model = Model([2, Dense(4, Breaking(0, "forward", KeyboardInterrupt())), 3], random_state=0, engine="graph")
     before = snapshot(model)
     with pytest.raises(KeyboardInterrupt):
         model.train(X, y, num_passes=20)
     objective = model.objective_on(X, y, 0.0)
     model.graph.nodes[model.graph.position("A1")].gate.__init__(0, "forward", KeyboardInterrupt())
+    steps = nngraph.training.NodeByNode(objective)
     with pytest.raises(KeyboardInterrupt):
-        nngraph.training.gradient_descent(objective, 20, 0.1, model.loss_history, lambda _passes, _loss: None)
+        nngraph.training.gradient_descent(steps, objective, 20, 0.1, model.loss_history, lambda _passes, _loss: None)
     assert snapshot(model) == before
     assert model.loss_history == []
 
@@ -539,6 +542,7 @@ def test_the_objective_is_one_graph():
     history = []
     graph = Graph((p - 2.0) ** 2)
     objective = nngraph.training.Objective(graph, {}, 1.0, 0.0)
-    nngraph.training.gradient_descent(objective, 100, 0.1, history, lambda _passes, _loss: None)
+    steps = nngraph.training.NodeByNode(objective)
+    nngraph.training.gradient_descent(steps, objective, 100, 0.1, history, lambda _passes, _loss: None)
     assert_allclose(p.value, 2, rtol=1e-8)
     assert_allclose(history, [(3 * 0.8**k) ** 2 for k in range(101)], rtol=1e-6, atol=1e-15)

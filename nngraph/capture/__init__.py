@@ -1,0 +1,1 @@
+"""Recording: what gates ask NumPy for, written down as a Program."""

@@ -1,0 +1,138 @@
+"""Faithfulness before speed: a program is compared with the graph, and the gate that it does not follow is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gates.arrays import Array
+from gates.contract import run_forward
+from nngraph.capture.graphs import Recording
+from nngraph.engines.compiled import Compiled
+from nngraph.graph import Graph
+from nngraph.nodes import Node, Parameter
+from nngraph.program.program import GuardError
+
+Scale = tuple[Any, tuple[Node, ...]]
+
+
+def disagreement(
+    graph: Graph,
+    feeds: Mapping[Node, Array],
+    recording: Recording,
+    compiled: Compiled,
+    scale: Scale | None,
+    *,
+    gradient: bool,
+) -> str | None:
+    """Compare what was compiled with the graph on the data it was recorded on, and the recording on other values.
+
+    Returns
+    -------
+    reason : str or None
+        What does not agree, with the name of the gate; None if all agrees.
+    """
+    with np.errstate(all="ignore"):
+        here = list(graph.sources(feeds, {}))
+        expected, scope = _by_node(graph, here, scale, gradient=gradient)
+        compiled.load()
+        compiled.step()
+        if not _close(compiled.outputs, expected, scope):
+            return _blame(recording, _inputs(graph, recording, here)) or (
+                "the compiled program gives other values than the graph, although each gate gives the same"
+            )
+        other = _others(graph, here)
+        try:
+            expected, _ = _by_node(graph, other, scale, gradient=gradient)
+            found = recording.program.evaluate(*_inputs(graph, recording, other))
+        except (GuardError, ValueError, ArithmeticError, LookupError):
+            # Values that a gate refuses, or of which it asks something else, prove nothing about the others.
+            return None
+        scope = max((_largest(array) for array in expected[gradient:]), default=0.0)
+        if not _close(found, expected, scope):
+            return (
+                _blame(recording, _inputs(graph, recording, other)) or "the recorded program does not follow the graph"
+            )
+    return None
+
+
+def _by_node(graph: Graph, values: list[Any], scale: Scale | None, *, gradient: bool) -> tuple[list[Array], float]:
+    """Return the outputs of a program of the graph, computed node by node, and the largest gradient that passed it."""
+    values = list(values)
+    graph.compute(values)
+    outputs = [values[graph.position(output)] for output in graph.outputs]
+    if not gradient:
+        return outputs, max(_largest(value) for value in outputs)
+    gradients: list[Any] = [None] * len(values)
+    at = graph.position(graph.outputs[0])
+    function, nodes = scale or ((lambda: 1.0), ())
+    gradients[at] = np.asarray(function(*(values[graph.position(node)] for node in nodes)), values[at].dtype)
+    graph.differentiate(values, gradients)
+    for parameter in graph.parameters:
+        found = gradients[graph.position(parameter)]
+        outputs.append(np.zeros_like(parameter.value) if found is None else found)
+    return outputs, max(_largest(value) for value in gradients if value is not None)
+
+
+def _inputs(graph: Graph, recording: Recording, values: Sequence[Array]) -> list[Array]:
+    """Return the values of a program's inputs, of those of the graph's nodes."""
+    return [values[graph.position(str(variable.name))] for variable in recording.program.inputs]
+
+
+def _others(graph: Graph, values: Sequence[Any]) -> list[Any]:
+    """Return other values of the sources: rows in another order, parameters moved."""
+    rng = np.random.default_rng(0)
+    others = list(values)
+    for i, node in enumerate(graph.nodes):
+        if node in graph.inputs and values[i].ndim:
+            others[i] = np.roll(values[i], 1, axis=0)
+        elif isinstance(node, Parameter):
+            spread = 0.1 + 0.1 * _largest(values[i])
+            moved = values[i] + spread * rng.standard_normal(values[i].shape)
+            others[i] = np.asarray(moved, dtype=values[i].dtype)
+        if others[i] is not values[i]:
+            others[i].flags.writeable = False
+    return others
+
+
+def _largest(array: Array) -> float:
+    """Return the largest finite magnitude."""
+    finite = np.abs(array[np.isfinite(array)])
+    return float(finite.max()) if finite.size else 0.0
+
+
+def _close(found: Sequence[Array], expected: Sequence[Array], scope: float) -> bool:
+    """Whether arrays agree up to what other orders of addition round, beside what they are sums of."""
+    for one, other in zip(found, expected, strict=True):
+        if np.shape(one) != other.shape or one.dtype != other.dtype:
+            return False
+        if other.dtype.kind != "f":
+            if not np.array_equal(one, other):
+                return False
+            continue
+        both = np.isfinite(one) & np.isfinite(other)
+        allowed = np.sqrt(np.finfo(other.dtype).eps) * max(scope, _largest(other))
+        if not (np.abs(np.subtract(one, other, where=both, out=np.zeros(other.shape, other.dtype))) <= allowed).all():
+            return False
+    return True
+
+
+def _blame(recording: Recording, values: Sequence[Array]) -> str | None:
+    """Return what is to be said about the first gate that gives other values than were recorded of it."""
+    trace = recording.program.trace(*values)
+    for step in recording.steps:
+        result = step.call(*(trace[variable] for variable in step.inputs))
+        expected = [result] if step.call.run is run_forward else list(result)
+        found = [None if variable is None else trace[variable] for variable in step.results]
+        pairs = [(f, e) for f, e in zip(found, expected, strict=True) if f is not None and e is not None]
+        if len(pairs) < sum(part is not None for part in (*found, *expected)) / 2 or not _close(
+            [f for f, _ in pairs], [e for _, e in pairs], 0.0
+        ):
+            where = "forward" if step.call.run is run_forward else "backward"
+            return (
+                f"the {where} of {step.call.label[0]} gives other values than when it was recorded: it is not pure, or "
+                "takes a value out of its arrays"
+            )
+    return None

@@ -1,0 +1,127 @@
+"""The built-in engine: a program as two Python functions that call NumPy with arrays laid out beforehand.
+
+`load` does what depends on the data alone, `step` what depends on the parameters, too. Nothing is allocated in a step
+that NumPy can write into a given array: each result has its place in a pool of memory, elementwise operations write
+over an operand that is not needed any more, and views are made once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from gates.arrays import Array
+from nngraph.engines.layout import empty, order
+from nngraph.engines.lowering import lower
+from nngraph.engines.writer import Writer
+from nngraph.program.passes import drop, optimize, share, simplify, split
+from nngraph.program.program import Operation, Program, Variable, last_reads
+from nngraph.program.rows import rowwise
+
+
+class Compiled:
+    """A program that is bound to memory.
+
+    Parameters
+    ----------
+    program : Program
+        As recorded; all passes are done here.
+    varying : iterable of variables
+        The inputs that change from step to step; all others are data.
+    given : mapping from input to array, optional
+        Where inputs lie; for the others there are buffers. These arrays are never written into.
+    into : sequence of arrays or None, optional
+        Where the outputs, in their order, are to be written; None for anywhere.
+
+    Attributes
+    ----------
+    program : Program
+        As it is run, after all passes.
+    inputs : dict from name to array
+        Where each input lies. Write the data there, then call `load`, then `step`.
+    outputs : list of arrays
+        Where `step` leaves the outputs; the next step writes over them. Those of `into` are these arrays.
+    rowwise : bool
+        Whether each row of the outputs depends on the same row of the data alone.
+    source : str
+        The two functions.
+    buffer_bytes : int
+        The memory of all buffers, constants included.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        varying: Iterable[Variable] = (),
+        given: Mapping[Variable, Array] | None = None,
+        into: Sequence[Array | None] = (),
+    ) -> None:
+        given, varying = given or {}, set(varying)
+        program = optimize(program)
+        # Twice, if one output is to be written to two places.
+        wanted = list(zip(program.outputs, into, strict=False))
+        self.program = drop(share(simplify(lower(program, varying))))
+        data, steps = split(self.program, varying)
+        arrays = {v: given[v] if v in given else empty(v.shape or (), v.dtype) for v in program.inputs}
+        self.inputs = {str(v.name): array for v, array in arrays.items()}
+        operations = [*data.operations, *steps.operations]
+        last = last_reads(operations, [*self.program.results, *data.outputs])
+        places = _through_views({v: place for v, place in wanted if place is not None}, operations)
+        writer = Writer({**self.program.constants, **arrays}, places, last)
+        for i, operation in enumerate(data.operations):
+            writer.place(operation, i)
+        load, writer.lines = writer.lines, []
+        for i, operation in enumerate(steps.operations, start=len(data.operations)):
+            writer.place(operation, i)
+        for variable, place in wanted:
+            found = writer.arrays.get(variable)
+            if place is not None and (found is None or not np.may_share_memory(found, place)):
+                writer.copy(variable, place)
+        self._guards, self._writer, self._into = self.program.guards, writer, tuple(into)
+        declared = [f"global {', '.join(writer.assigned)}"] if writer.assigned else []
+        functions = {"load": [*declared, *load], "step": [*declared, *writer.lines]}
+        self.source = "\n".join(
+            "\n    ".join([f"def {name}():", *(lines or ["pass"])]) + "\n" for name, lines in functions.items()
+        )
+        exec(compile(self.source, "<program>", "exec"), writer.namespace)  # noqa: S102 - our own text
+        self._load, self.step = writer.namespace["load"], writer.namespace["step"]
+        data_inputs = [v for v in program.inputs if v not in varying]
+        self.rowwise = len(data_inputs) == 1 and rowwise(program, data_inputs[0])
+        own = [array for v, array in arrays.items() if v not in given]
+        self.buffer_bytes = writer.pool.bytes + sum(a.nbytes for a in (*own, *self.program.constants.values()))
+
+    def load(self) -> None:
+        """Compute what depends on the data alone.
+
+        Raises
+        ------
+        GuardError
+            If a gate asks these data for something, and gets another answer than when the program was recorded.
+        """
+        self._load()
+        self.program.check_guards({variable: self._value(variable) for variable, _ in self._guards})
+
+    @property
+    def outputs(self) -> list[Any]:
+        found = [self._value(variable) for variable in self.program.outputs]
+        return [value if place is None else place for value, place in zip_longest(found, self._into)]
+
+    def _value(self, variable: Variable) -> Any:
+        found = self._writer.arrays.get(variable)
+        return self._writer.namespace[self._writer.name(variable)] if found is None else found
+
+
+def _through_views(places: Mapping[Variable, Array], operations: Sequence[Operation]) -> dict[Variable, Array]:
+    """Let what is only reshaped into a wanted result be computed in its place."""
+    found = dict(places)
+    reads = Counter(v for operation in operations for v in operation.variables)
+    for operation in reversed(operations):
+        if operation.output in found and operation.function is np.reshape:
+            source = operation.arguments[0]
+            if reads[source] == 1 and source not in found and order(source.shape) == "C":
+                found[source] = found[operation.output].reshape(source.shape)
+    return found

@@ -1,0 +1,215 @@
+"""Running graphs captured: programs by the shapes of the data, a bounded number of them, each proven before its use."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gates.arrays import Array
+from gates.contract import Gate, GateError
+from nngraph.capture.graphs import ImpureError, Recording, record_forward, record_gradient
+from nngraph.engines.comparison import Scale, disagreement
+from nngraph.engines.compiled import Compiled
+from nngraph.engines.layout import fits
+from nngraph.graph import Graph
+from nngraph.nodes import Constant, Input, Node, Parameter
+from nngraph.program.program import GuardError
+
+# How many programs one engine keeps, and how many bytes of buffers.
+MOST_PROGRAMS = 8
+MOST_BYTES = 2**28
+
+# Data of more bytes than this are read where they lie, if they stay the same for a whole training.
+LARGE = 2**20
+
+
+class Engine:
+    """One graph, run captured: its forward, or its loss and the gradients of its parameters.
+
+    Parameters
+    ----------
+    graph : Graph
+    theta, gradient : mappings from parameter to array, optional
+        Where the parameters lie, by default where they are; and where their gradients are to be written, without which
+        there is the forward only.
+    scale : (callable, nodes), optional
+        What the loss is multiplied by, see `record_gradient`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        theta: Mapping[Parameter, Array] | None = None,
+        gradient: Mapping[Parameter, Array] | None = None,
+        scale: Scale | None = None,
+    ) -> None:
+        self.graph, self.scale = graph, scale
+        self._theta = theta or {p: p.value for p in graph.parameters}
+        self._gradient = gradient
+        self.lock = threading.RLock()
+        self._programs: OrderedDict[Any, Compiled] = OrderedDict()
+        # Gates' settings for which there is no program, and for which rows depend on each other.
+        self._refused: Any = None
+        self._mixes: Any = None
+
+    def load(self, feeds: Mapping[Node, Array], *, stays: bool = False) -> Compiled | None:
+        """Return the program for these data, with the data in it; None if the graph must be run node by node.
+
+        Parameters
+        ----------
+        feeds : mapping from input to array
+        stays : bool, default=False
+            Whether the data stay as they are for as long as the program is used: large ones are then read in place.
+
+        Warns
+        -----
+        UserWarning
+            If a gate is not pure, or a program does not give what the graph gives.
+        """
+        settings = self._settings()
+        if settings == self._refused:
+            return None
+        in_place = {n: a for n, a in feeds.items() if stays and a.nbytes > LARGE and fits(a)}
+        key = None if in_place else (settings, *((n.name, a.shape, a.dtype) for n, a in feeds.items()))
+        compiled = self._programs.get(key)
+        if compiled is not None:
+            self._programs.move_to_end(key)
+            try:
+                return self._fill(compiled, feeds)
+            except GuardError:
+                # A gate takes another branch on these data.
+                del self._programs[key]
+        reason: str | None
+        try:
+            recording = self._record(feeds)
+            compiled = self._fill(self._compile(recording, in_place), feeds)
+            reason = disagreement(
+                self.graph, feeds, recording, compiled, self.scale, gradient=self._gradient is not None
+            )
+        except ImpureError as error:
+            reason = str(error)
+        if reason is not None:
+            self._refused = settings
+            warnings.warn(f"{reason}. The model runs node by node, which is slower", stacklevel=4)
+            return None
+        assert compiled is not None  # noqa: S101 - there is a reason otherwise
+        if key is not None and compiled.buffer_bytes <= MOST_BYTES:
+            self._programs[key] = compiled
+            while len(self._programs) > MOST_PROGRAMS or self._bytes() > MOST_BYTES:
+                self._programs.popitem(last=False)
+        return compiled
+
+    def run(self, feeds: Mapping[Node, Array]) -> Array | None:
+        """Return a copy of the graph's one output; None if the graph must be run node by node."""
+        with self.lock:
+            compiled = self.load(feeds)
+            if compiled is None:
+                return None
+            compiled.step()
+            return np.array(compiled.outputs[0])
+
+    def run_rows(self, data: Input, rows: Array) -> Array | None:
+        """Return the graph's one output for rows of data, in blocks if the rows do not depend on each other.
+
+        There are programs for blocks of 1, 2, 4, ... rows; a shorter block is filled up with its last row.
+        """
+        size = min(1 << (len(rows) - 1).bit_length(), block_rows(rows))
+        with self.lock:
+            if self._mixes != self._settings():
+                try:
+                    compiled = self.load({data: _filled(rows[:size], size)})
+                except GateError:
+                    # Told for the rows as they are.
+                    compiled = None
+                if compiled is None:
+                    return None
+                if compiled.rowwise:
+                    try:
+                        return self._blocks(compiled, str(data.name), rows, size)
+                    except GuardError:
+                        # A gate takes another branch on some of the blocks.
+                        pass
+                self._mixes = self._settings()
+            return self.run({data: rows})
+
+    @staticmethod
+    def _blocks(compiled: Compiled, name: str, rows: Array, size: int) -> Array:
+        compiled.step()
+        first = compiled.outputs[0]
+        result = np.empty((len(rows), *first.shape[1:]), first.dtype)
+        result[:size] = first[: len(rows)]
+        for start in range(size, len(rows), size):
+            block = rows[start : start + size]
+            compiled.inputs[name][...] = _filled(block, size)
+            compiled.load()
+            compiled.step()
+            result[start : start + size] = compiled.outputs[0][: len(block)]
+        return result
+
+    def _settings(self) -> Any:
+        return tuple(_state(node.gate) for node in self.graph.nodes if node.gate is not None)
+
+    def _bytes(self) -> int:
+        return sum(compiled.buffer_bytes for compiled in self._programs.values())
+
+    def _record(self, feeds: Mapping[Node, Array]) -> Recording:
+        with np.errstate(all="ignore"):
+            if self._gradient is None:
+                return record_forward(self.graph, feeds)
+            return record_gradient(self.graph, feeds, self.scale)
+
+    def _compile(self, recording: Recording, in_place: Mapping[Node, Array]) -> Compiled:
+        program = recording.program
+        nodes = {variable: self.graph.nodes[self.graph.position(str(variable.name))] for variable in program.inputs}
+        given = {v: in_place[node] for v, node in nodes.items() if node in in_place}
+        varying = [v for v, node in nodes.items() if isinstance(node, Parameter)]
+        given |= {v: self._theta[node] for v, node in nodes.items() if isinstance(node, Parameter)}
+        into: Sequence[Array | None] = ()
+        if self._gradient is not None:
+            loss = np.empty((), self.graph.parameters[0].value.dtype)
+            into = [loss, *(self._gradient[p] for p in self.graph.parameters)]
+        return Compiled(program, varying, given, into)
+
+    def _fill(self, compiled: Compiled, feeds: Mapping[Node, Array]) -> Compiled:
+        """Write the data into a program's inputs, and compute what depends on them alone."""
+        for node, name in zip(self.graph.nodes, self.graph.names, strict=True):
+            place = compiled.inputs.get(name)
+            if place is None or isinstance(node, Parameter):
+                continue
+            value = node.value if isinstance(node, Constant) else feeds[node]
+            if place is not value:
+                np.copyto(place, value)
+        compiled.load()
+        return compiled
+
+
+def block_rows(rows: Array) -> int:
+    """Return how many rows of data one block has: about a megabyte."""
+    return max(256, min(8192, 2**17 // max(int(rows[0].size), 1)))
+
+
+def _filled(block: Array, size: int) -> Array:
+    """Return a block of `size` rows: a shorter one is filled up with its last row."""
+    if len(block) == size:
+        return block
+    return np.concatenate([block, np.repeat(block[-1:], size - len(block), axis=0)])
+
+
+def _state(value: Any) -> Any:
+    """Return what a program depends on of a gate: its settings, by value as far as they are plain."""
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return type(value), value
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, tuple | list):
+        return tuple(_state(part) for part in value)
+    if isinstance(value, dict):
+        return tuple((_state(key), _state(part)) for key, part in value.items())
+    if isinstance(value, Gate):
+        return type(value), _state(getattr(value, "__dict__", None))
+    return id(value)

@@ -1,0 +1,343 @@
+"""How one operation becomes a line of Python that calls NumPy, with arrays laid out beforehand."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gates.arrays import Array
+from nngraph.engines.layout import order
+from nngraph.engines.pool import Pool
+from nngraph.program.functions import astype
+from nngraph.program.program import Operation, Variable, leaves, mapped
+
+# A reduction over at most so many columns that lie one behind the other is done column by column.
+FEW_COLUMNS = 3
+
+# Sums of at most so many numbers are products with ones: NumPy adds longer ones in pairs, which rounds better.
+SHORT = 2048
+
+
+class Writer:
+    """Gives every variable its place, and writes the lines.
+
+    A variable is static if it lies in an array that is there before the first step; else it is a name that a line
+    assigns to, as for what NumPy cannot write into a given array.
+
+    Parameters
+    ----------
+    arrays : mapping from variable to array
+        Constants and inputs; they are never written into.
+    into : mapping from variable to array
+        Where some results are to be written.
+    last : mapping from variable to int
+        When the memory of each is needed last, see `last_reads`.
+    """
+
+    def __init__(
+        self, arrays: Mapping[Variable, Array], into: Mapping[Variable, Array], last: Mapping[Variable, int]
+    ) -> None:
+        self.arrays, self.lines = dict(arrays), list[str]()
+        self.namespace: dict[str, Any] = {}
+        self.pool = Pool()
+        self._into, self._last = dict(into), last
+        self._blocks: dict[Variable, int] = {}
+        self._names: dict[Any, str] = {}
+        self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._kept: list[Any] = []
+
+    def place(self, operation: Operation, i: int) -> None:
+        """Give the i-th operation's output its place, and write the line that computes it."""
+        output = operation.output
+        static = all(v in self.arrays for v in operation.variables)
+        if operation.kind == "view" and static and self._view(operation):
+            pass
+        elif operation.kind == "update" and output.shape is not None:
+            self._update(operation, i)
+        elif output.shape is None or not self._write(operation, i):
+            self.lines.append(f"{self.name(output)} = {self._call(operation.function, operation)}")
+        for v in dict.fromkeys((*operation.variables, output)):
+            if self._last[v] == i and v in self._blocks:
+                self.pool.release(self._blocks.pop(v))
+
+    def copy(self, variable: Variable, to: Array) -> None:
+        """Write a line that copies a result."""
+        self.lines.append(f"{self.bind(np.copyto)}({self.bind(to, 'out')}, {self.name(variable)})")
+
+    # --- Places ------------------------------------------------------------------------------------------------------
+
+    def _view(self, operation: Operation) -> bool:
+        """Make a view, once; return False if these arrays, as they lie, have none such."""
+        source, *arguments = mapped(operation.arguments, self.arrays.__getitem__)
+        if operation.function is operator.getitem:
+            # With an ellipsis a single element is a view, too.
+            (index,) = arguments
+            index = index if isinstance(index, tuple) else (index,)
+            arguments = [index if any(part is Ellipsis for part in index) else (*index, Ellipsis)]
+        value = operation.function(source, *arguments, **mapped(dict(operation.keywords), self.arrays.__getitem__))
+        if not isinstance(value, np.ndarray) or not (np.may_share_memory(value, source) or value.size == 0):
+            return False
+        self.arrays[operation.output] = value
+        return True
+
+    def _new(self, output: Variable) -> Array:
+        """Give a result its place: where it is wanted, or in the pool."""
+        if output in self._into:
+            array = self._into.pop(output)
+        else:
+            array, self._blocks[output] = self.pool.acquire(output.shape, output.dtype)
+        self.arrays[output] = array
+        return array
+
+    def _over(self, operation: Operation, i: int, operands: Sequence[Any]) -> Array | None:
+        """Let a result take over the place of an operand that is not needed any more, if there is one of its kind."""
+        output = operation.output
+        for v in operands:
+            if output in self._into or not isinstance(v, Variable) or v not in self._blocks or self._last[v] != i:
+                continue
+            array = self.arrays[v]
+            others = [self.arrays[w] for w in operation.variables if w is not v and w in self.arrays]
+            alike = array.shape == output.shape and array.dtype == output.dtype
+            if alike and not any(np.may_share_memory(array, other) for other in others):
+                self._blocks[output] = self._blocks.pop(v)
+                self.arrays[output] = array
+                return array
+        return None
+
+    def _update(self, operation: Operation, i: int) -> None:
+        """Write into the target where nobody needs its old value, else into a copy."""
+        target, output = operation.arguments[0], operation.output
+        rest = replace(operation, arguments=operation.arguments[1:])
+        alone = target not in rest.variables
+        if not alone or self._over(operation, i, (target,)) is None:
+            self._new(output)
+            self.lines.append(f"{self.bind(np.copyto)}({self.name(output)}, {self.name(target)})")
+        self.lines.append(self._call(operation.function, rest, self.name(output)))
+
+    # --- Lines -------------------------------------------------------------------------------------------------------
+
+    def _write(self, operation: Operation, i: int) -> bool:
+        """Write a line that computes into a place; return False if NumPy has no such form."""
+        function = operation.function
+        if operation.kind not in ("compute", "view"):
+            return False
+        if isinstance(function, np.ufunc):
+            return self._ufunc(function, operation, i)
+        if isinstance(getattr(function, "__self__", None), np.ufunc):
+            return self._of_ufunc(function, operation)
+        form = FORMS.get(function)
+        return form is not None and form(self, operation)
+
+    def _of_ufunc(self, function: Any, operation: Operation) -> bool:
+        """Write ``np.add.reduce(x, axis, dtype, out, keepdims)`` or ``np.add.accumulate(x, axis, dtype, out)``."""
+        output, x = operation.output, operation.arguments[0]
+        named = {"reduce": ("axis", "dtype", "keepdims"), "accumulate": ("axis", "dtype")}.get(function.__name__, ())
+        given = dict(zip(("axis", "dtype"), operation.arguments[1:], strict=False)) | dict(operation.keywords)
+        if not named or not given.keys() <= set(named):
+            return False
+        given = {"axis": 0, "dtype": None, "keepdims": False} | given
+        reduces = "keepdims" in named
+        if reduces and given["dtype"] is None and self._reduce(function.__self__, x, given["axis"], output):
+            return True
+        self._new(output)
+        parts = [self._text(x), self._text(given["axis"]), self._text(given["dtype"]), self.name(output)]
+        parts += [self._text(given["keepdims"])] if reduces else []
+        self.lines.append(f"{self.bind(function)}({', '.join(parts)})")
+        return True
+
+    def converted(self, operation: Operation) -> bool:
+        self._new(operation.output)
+        parts = self.name(operation.output), self._text(operation.arguments[0])
+        self.lines.append(f"{self.bind(np.copyto)}({parts[0]}, {parts[1]}, 'unsafe')")
+        return True
+
+    def full(self, operation: Operation) -> bool:
+        self._new(operation.output)
+        parts = self.name(operation.output), self._text(operation.arguments[1])
+        self.lines.append(f"{self.bind(np.copyto)}({parts[0]}, {parts[1]})")
+        return True
+
+    def reshaped(self, operation: Operation) -> bool:
+        """Copy what cannot be seen in another shape as it lies."""
+        source, *arguments = operation.arguments
+        ordered = any(isinstance(x, str) for x in arguments) or "order" in operation.keywords
+        if ordered or order(operation.output.shape) != "C" or source.shape is None:
+            return False
+        shaped = self._new(operation.output).reshape(source.shape)
+        self.lines.append(f"{self.bind(np.copyto)}({self.bind(shaped, 'reshaped')}, {self._text(source)})")
+        return True
+
+    def take(self, operation: Operation) -> bool:
+        """Write ``x.take(places, None, out, "clip")``; in the mode "raise" NumPy makes another array for the result."""
+        source = self.arrays.get(operation.arguments[0])
+        if source is None or dict(operation.keywords) != {"mode": "clip"}:
+            return False
+        self._new(operation.output)
+        parts = self._text(operation.arguments[1]), self.name(operation.output)
+        self.lines.append(f"{self.bind(source.take, 'take')}({parts[0]}, None, {parts[1]}, 'clip')")
+        return True
+
+    def with_out(self, operation: Operation) -> bool:
+        self._new(operation.output)
+        self.lines.append(self._call(operation.function, operation, out=self.name(operation.output)))
+        return True
+
+    def _ufunc(self, function: np.ufunc, operation: Operation, i: int) -> bool:
+        output = operation.output
+        # Before the output takes over an operand's place.
+        parts = [self._operand(x, operation) for x in operation.arguments]
+        named = {key: self._text(value) for key, value in operation.keywords.items()}
+        out = None if function.signature else self._over(operation, i, operation.arguments)
+        out = self._new(output) if out is None else out
+        if function is np.matmul and not named and self._dot(operation.arguments, out):
+            return True
+        # NumPy warns of a third positional argument of some.
+        by_name = "out=" if function in (np.maximum, np.minimum, np.fmax, np.fmin) else ""
+        text = "".join(f", {key}={value}" for key, value in named.items())
+        self.lines.append(f"{self.bind(function)}({', '.join(parts)}, {by_name}{self.name(output)}{text})")
+        return True
+
+    def _dot(self, factors: Sequence[Any], out: Array) -> bool:
+        """Write a product of matrices as ``X.dot(Y, out)``, which starts three times as fast as `np.matmul`.
+
+        It writes rows only; columns are the rows of the transposed product.
+        """
+        x, y = (self.arrays.get(v) if isinstance(v, Variable) else None for v in factors)
+        if x is None or y is None or x.ndim != 2 or y.ndim != 2 or x.dtype != y.dtype or x.dtype.kind != "f":
+            return False
+        if not out.flags.c_contiguous:
+            x, y, out = y.T, x.T, out.T
+        self._dot_line(x, y, out)
+        return True
+
+    def _dot_line(self, x: Array, y: Array, out: Array) -> None:
+        self.lines.append(f"{self.bind(x.dot, 'dot')}({self.bind(y, 'factor')}, {self.bind(out, 'product')})")
+
+    def _reduce(self, ufunc: np.ufunc, x: Any, axis: Any, output: Variable) -> bool:
+        """Write a reduction as what is faster for its shape; return False if nothing is.
+
+        NumPy takes a microsecond to begin a reduction. A few columns are joined one by one, and short sums are products
+        with ones.
+        """
+        array = self.arrays.get(x) if isinstance(x, Variable) else None
+        if array is None or array.ndim not in (1, 2) or array.dtype != output.dtype or not array.size:
+            return False
+        axes = set(range(array.ndim)) if axis is None else {a % array.ndim for a in np.atleast_1d(axis).tolist()}
+        if axes == {1} and order(array.shape) == "F" and 2 <= array.shape[1] <= FEW_COLUMNS:
+            out = self._new(output).reshape(-1)
+            columns = [array[:, j] for j in range(array.shape[1])]
+            joined = columns[0]
+            for column in columns[1:]:
+                parts = (self.bind(part, "column") for part in (joined, column, out))
+                self.lines.append("{}({}, {}, out={})".format(self.bind(ufunc), *parts))
+                joined = out
+            return True
+        length = int(np.prod([array.shape[a] for a in axes]))
+        if ufunc is not np.add or array.dtype.kind != "f" or length > SHORT or len(axes) == 0:
+            return False
+        if not (array.flags.c_contiguous or array.flags.f_contiguous):
+            return False
+        out, ones = self._new(output), self._ones(length, array.dtype)
+        if len(axes) == array.ndim:
+            self._dot_line(array.ravel("K"), ones, out.reshape(()))
+        elif axes == {1}:
+            self._dot_line(array, ones, out.reshape(-1))
+        else:
+            self._dot_line(ones, array, out.reshape(-1))
+        return True
+
+    def _ones(self, length: int, dtype: np.dtype[Any]) -> Array:
+        key = ("ones", length, dtype)
+        if key not in self._names:
+            self._names[key] = self._unique("ones")
+            self.namespace[self._names[key]] = np.ones(length, dtype)
+        ones: Array = self.namespace[self._names[key]]
+        return ones
+
+    def _operand(self, value: Any, operation: Operation) -> str:
+        """Return the text of a ufunc's operand; numbers as arrays, which saves NumPy the conversion in every step."""
+        if isinstance(value, bool | np.generic | Variable) or not isinstance(value, int | float):
+            return self._text(np.asarray(value)) if isinstance(value, np.generic) else self._text(value)
+        dtypes = {v.dtype for v in operation.variables if v.dtype is not None}
+        dtype = dtypes.pop() if len(dtypes) == 1 else None
+        if dtype is not None and (dtype.kind == "f" or (dtype.kind == "i" and isinstance(value, int))):
+            return self.bind(np.asarray(value, dtype), "number")
+        return repr(value)
+
+    def _call(self, function: Any, operation: Operation, *before: str, **named: str) -> str:
+        parts = [*before, *(self._text(x) for x in operation.arguments)]
+        parts += [f"{key}={self._text(value)}" for key, value in operation.keywords.items()]
+        parts += [f"{key}={value}" for key, value in named.items()]
+        return f"{self.bind(function)}({', '.join(parts)})"
+
+    # --- Names -------------------------------------------------------------------------------------------------------
+
+    def _text(self, value: Any) -> str:
+        """Return the text of an argument."""
+        if isinstance(value, Variable):
+            return self.name(value)
+        if value is None or isinstance(value, bool | int | str):
+            return repr(value)
+        if any(True for _ in leaves(value)):
+            if isinstance(value, slice):
+                return f"slice({', '.join(self._text(part) for part in (value.start, value.stop, value.step))})"
+            inner = ", ".join(self._text(part) for part in value)
+            return f"[{inner}]" if isinstance(value, list) else f"({inner},)"
+        return self.bind(value, "value")
+
+    def name(self, variable: Variable) -> str:
+        """Return the name of a variable; a static one is bound to its array."""
+        if variable not in self._names:
+            self._names[variable] = self._unique(variable.name or "t")
+        name = self._names[variable]
+        if variable in self.arrays:
+            self.namespace[name] = self.arrays[variable]
+        return name
+
+    def bind(self, value: Any, called: str = "") -> str:
+        """Return a name for a value that lines use."""
+        owner = getattr(value, "__self__", None)
+        if not called:
+            called = getattr(value, "__name__", type(value).__name__)
+            called = f"{owner.__name__}_{called}" if isinstance(owner, np.ufunc) else called
+        # Bound methods of one function are equal, but never the same.
+        key = (owner, value.__name__) if isinstance(owner, np.ufunc) else id(value)
+        if key not in self._names:
+            self._names[key] = self._unique(called)
+            self.namespace[self._names[key]] = value
+            self._kept.append(value)
+        return self._names[key]
+
+    def _unique(self, name: str) -> str:
+        plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+        plain = f"_{plain}" if not plain.isidentifier() or keyword.iskeyword(plain) else plain
+        found = plain
+        while found in self._taken or hasattr(builtins, found):
+            self._counts[plain] = self._counts.get(plain, 1) + 1
+            found = f"{plain}_{self._counts[plain]}"
+        self._taken.add(found)
+        return found
+
+    @property
+    def assigned(self) -> list[str]:
+        """The names that lines assign to."""
+        return sorted(name for v, name in self._names.items() if isinstance(v, Variable) and v not in self.arrays)
+
+
+# How functions that are no ufuncs are written with a place for their result.
+FORMS: dict[Callable[..., Any], Callable[[Writer, Operation], bool]] = {
+    astype: Writer.converted,
+    np.copy: Writer.converted,
+    np.full: Writer.full,
+    np.take: Writer.take,
+    **dict.fromkeys((np.reshape, np.ravel, np.expand_dims, np.squeeze), Writer.reshaped),
+    **dict.fromkeys((np.einsum, np.concatenate, np.stack, np.argmax, np.argmin, np.round), Writer.with_out),
+}

@@ -1,0 +1,1 @@
+"""Straight-line array programs: what they are, and what can be done to them."""
