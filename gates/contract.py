@@ -136,11 +136,11 @@ def check_count(gate: Gate, count: int) -> None:
 
 
 def _result_array(value: Any, what: str) -> Array:
-    if isinstance(value, np.ndarray | np.generic | float | int):
-        return _real_numbers(np.asarray(value), what)
     # What says itself what applying a gate means stands for an array, here as in `Gate.__call__`.
     if hasattr(value, "apply_gate") and hasattr(value, "dtype"):
         return _real_numbers(value, what)
+    if isinstance(value, np.ndarray | np.generic | float | int):
+        return _real_numbers(np.asarray(value), what)
     raise GateError(f"{what} must be an array, got {type(value).__name__}")
 
 

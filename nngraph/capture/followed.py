@@ -12,7 +12,7 @@ from gates.arrays import Array
 
 # Their answer depends on shapes and dtypes alone: a real value.
 STATIC = {
-    np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type, np.min_scalar_type,
+    np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type,
     np.iscomplexobj, np.isrealobj, np.may_share_memory, np.shares_memory, np.broadcast_shapes,
 }  # fmt: skip
 
@@ -102,7 +102,9 @@ def arrays(tree: Any) -> Iterator[Array]:
 def has_mask(index: Any) -> bool:
     """Whether an index holds an array of booleans, so that the shape of what it selects depends on them."""
     parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, np.ndarray | list | bool) and np.asarray(part).dtype == bool for part in parts)
+    return any(
+        isinstance(part, np.ndarray | np.generic | list | bool) and np.asarray(part).dtype == bool for part in parts
+    )
 
 
 def split_axis(function: Any, arguments: Any, keywords: Any, ndim: int) -> int:
@@ -120,7 +122,7 @@ def inverse(
     if function in (np.reshape, np.ravel, np.squeeze, np.expand_dims, np.atleast_1d, np.atleast_2d, np.atleast_3d):
         in_order = "order" not in keywords and not any(isinstance(argument, str) for argument in arguments)
         return (np.reshape, (parent.shape,)) if in_order else None
-    if function is np.swapaxes:
+    if function is np.swapaxes and not keywords:
         return np.swapaxes, arguments
     if function is np.transpose:
         axes = arguments[0] if arguments else keywords.get("axes")

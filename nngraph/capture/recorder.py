@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from gates.arrays import Array
-from gates.contract import Gate, run_forward
+from gates.arrays import Array, as_array, float_dtype, is_number
+from gates.contract import Gate, GateError, run_forward
 from nngraph.capture.followed import (
     CHANGES,
     COMPUTES,
@@ -109,6 +109,11 @@ class Recorder(NDArrayOperatorsMixin):
                 parent.assign(self.tape.write(back[0], (variable, *back[1]), parent.value, kind="view"))
         self._variable, self._version = variable, self.storage.version
 
+    @property  # type: ignore[misc]  # nobody assigns to it
+    def __class__(self) -> Any:
+        """What isinstance is told: an array, or a number where NumPy would have given one."""
+        return self.value.dtype.type if self.scalar else np.ndarray
+
     # --- NumPy's protocols -------------------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
@@ -122,13 +127,17 @@ class Recorder(NDArrayOperatorsMixin):
         if where is not True and method == "__call__":
             if out is None:
                 self.tape.refuse(f"np.{ufunc.__name__} with where, but without out, leaves elements undefined")
+            if keywords.keys() != {"where"}:
+                self.tape.refuse(f"np.{ufunc.__name__} with where and {', '.join(keywords.keys() - {'where'})}")
             return self._own(out).change(masked, (out, where, ufunc, *inputs))
-        return self._into(out, self._compute(function, inputs, keywords))
+        return self._into(out, self._compute(function, inputs, keywords), function)
 
     def __array_function__(self, function: Any, _types: Any, arguments: Any, keywords: Any) -> Any:
         keywords = {key: value for key, value in keywords.items() if key != "like"}
         if function in STATIC:
-            return function(*self._real(arguments), **self._real(keywords))
+            shapes = function in (np.shape, np.size)
+            real = [x.static() if shapes and isinstance(x, Recorder) else self._real(x) for x in arguments]
+            return function(*real, **self._real(keywords))
         if function in LIKE:
             return self._like(function, *arguments, **keywords)
         if function in SPLITS:
@@ -139,8 +148,12 @@ class Recorder(NDArrayOperatorsMixin):
             return self.change(function, arguments, keywords)
         if function not in VIEWS and function not in COMPUTES:
             self.tape.refuse(f"{title(function)} is not followed")
+        if function in (np.reshape, np.ravel) and {"A", "K"} & {*map(str, arguments[1:]), str(keywords.get("order"))}:
+            self.tape.refuse(f"{title(function)} in the order of memory, which is not the same in every engine")
+        if function in VIEWS and not arguments:
+            self.tape.refuse(f"{title(function)} with its array by name is not followed")
         out = keywords.pop("out", None)
-        return self._into(out, self._compute(function, arguments, keywords))
+        return self._into(out, self._compute(function, arguments, keywords), function)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         self.tape.refuse(
@@ -151,8 +164,14 @@ class Recorder(NDArrayOperatorsMixin):
     # --- How operations are written down -----------------------------------------------------------------------------
 
     def _real(self, tree: Any) -> Any:
-        """Return arguments with the real values in the place of recorders."""
-        return mapped(tree, lambda x: x.value if isinstance(x, Recorder) else x)
+        """Return arguments with the real values of recorders: numbers where NumPy would have given them."""
+
+        def real(x: Any) -> Any:
+            if not isinstance(x, Recorder):
+                return x
+            return x.value[()] if x.scalar else x.value
+
+        return mapped(tree, real)
 
     def _written(self, tree: Any) -> Any:
         """Return arguments with variables in the place of recorders and plain arrays."""
@@ -170,6 +189,9 @@ class Recorder(NDArrayOperatorsMixin):
         """Run a function on the real values, write it down, and return what it gave."""
         arguments, real = tuple(arguments), self._real(tuple(arguments))
         written, written_keywords = self._written(arguments), self._written(keywords)
+        if function is not operator.getitem and function not in VIEWS:
+            # Some can write into their arguments (np.clip(x, 0, 1, x)); NumPy then says so, and we do not follow.
+            real = mapped(real, _locked)
         result = function(*real, **self._real(keywords))
         if isinstance(result, tuple | list):
             self.tape.refuse(f"{title(function)} gives several arrays")
@@ -180,7 +202,12 @@ class Recorder(NDArrayOperatorsMixin):
             self.tape.refuse(f"{title(function)} returns a view of what is not its first argument")
         kind: Kind = "view" if shared or function in VIEWS else "compute"
         variable = self.tape.write(function, written, value, written_keywords, kind)
-        if function is operator.getitem and not shared and has_mask(real[1]):
+        by_mask = function is operator.getitem and not shared and has_mask(real[1])
+        # How often, and which not, are numbers of elements.
+        if by_mask or (
+            function in (np.repeat, np.delete)
+            and any(isinstance(x, Recorder) for x in (*arguments[1:], *keywords.values()))
+        ):
             variable.shape = None
         if not shared:
             return Recorder(self.tape, value, variable, scalar=not isinstance(result, np.ndarray))
@@ -197,7 +224,7 @@ class Recorder(NDArrayOperatorsMixin):
             self.tape.refuse("writes into an array that does not come from the inputs; np.zeros_like(x) would")
         return target
 
-    def _into(self, out: Any, result: Recorder) -> Recorder:
+    def _into(self, out: Any, result: Recorder, function: Any) -> Recorder:
         """Return a result, written into `out` if there is one."""
         if isinstance(out, tuple):
             (out,) = out
@@ -205,6 +232,8 @@ class Recorder(NDArrayOperatorsMixin):
         if out is None or (isinstance(out, Recorder) and out.scalar):
             return result
         target = self._own(out)
+        if not isinstance(function, np.ufunc) and result.value.dtype != target.value.dtype:
+            self.tape.refuse(f"{title(function)} with an out of another dtype, in which it may add up")
         if result.value.shape != target.value.shape:
             target[...] = result
             return target
@@ -236,32 +265,33 @@ class Recorder(NDArrayOperatorsMixin):
         value = np.array(function(self._real(prototype), *self._real(arguments), **self._real(keywords)), order="C")
         if isinstance(prototype, Recorder) and prototype.variable.shape is None and "shape" not in keywords:
             return self._compute(function, (prototype, *arguments), keywords)
-        fill = (
-            self._written(arguments[0] if arguments else keywords.get("fill_value")) if function is np.full_like else 0
-        )
-        make, first = (np.full, (fill,)) if function is np.full_like else (np.zeros, ())
-        if function is np.ones_like:
-            make = np.ones
+        make: Any = np.ones if function is np.ones_like else np.zeros
+        first: tuple[Any, ...] = ()
+        if function is np.full_like:
+            make, first = np.full, (self._written(arguments[0] if arguments else keywords["fill_value"]),)
         return Recorder(self.tape, value, self.tape.write(make, (value.shape, *first, value.dtype), value))
 
     def _split(self, function: Any, arguments: Any, keywords: Any) -> list[Recorder]:
         """Cut into views, each a slice."""
+        if any(isinstance(x, Recorder) for x in (*arguments[1:], *keywords.values())):
+            self.tape.refuse(f"{title(function)} at places that depend on values, or with its array by name")
         parts = function(*self._real(arguments), **self._real(keywords))
         axis = split_axis(function, arguments, keywords, self.value.ndim)
+        if sum(part.shape[axis] for part in parts) != self.value.shape[axis]:
+            self.tape.refuse(f"{title(function)} into parts that overlap")
         ends = np.cumsum([part.shape[axis] for part in parts]).tolist()
         before = (slice(None),) * (axis % self.value.ndim)
-        whole = arguments[0] if arguments else keywords["ary"]
-        return [whole[(*before, slice(a, b))] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        return [self[(*before, slice(a, b))] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
     # --- What an array has -------------------------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Recorder:
-        return self._compute(operator.getitem, (self, index), {})
+        return self._compute(operator.getitem, (self, _plain_slices(index)), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.change(operator.setitem, (self, index, value))
+        self.change(operator.setitem, (self, _plain_slices(index), value))
 
-    def _static(self) -> Array:
+    def static(self) -> Array:
         """Return the real value, of which shapes may be asked."""
         if self.variable.shape is None:
             self.tape.refuse("asks for the shape of what was selected by a mask, which depends on the data")
@@ -269,15 +299,15 @@ class Recorder(NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._static().shape
+        return self.static().shape
 
     @property
     def size(self) -> int:
-        return self._static().size
+        return self.static().size
 
     @property
     def nbytes(self) -> int:
-        return self._static().nbytes
+        return self.static().nbytes
 
     @property
     def ndim(self) -> int:
@@ -296,7 +326,7 @@ class Recorder(NDArrayOperatorsMixin):
         return self.value.flags
 
     def __len__(self) -> int:
-        return len(self._static())
+        return len(self.static())
 
     def __iter__(self) -> Iterator[Recorder]:
         return (self[i] for i in range(len(self)))
@@ -308,6 +338,14 @@ class Recorder(NDArrayOperatorsMixin):
     @property
     def mT(self) -> Any:
         return np.swapaxes(self, -1, -2)
+
+    @property
+    def real(self) -> Any:
+        return np.real(self)
+
+    @property
+    def imag(self) -> Any:
+        return np.imag(self)
 
     def reshape(self, *shape: Any, **keywords: Any) -> Any:
         """As an array's."""
@@ -329,23 +367,37 @@ class Recorder(NDArrayOperatorsMixin):
             return self
         return self._compute(astype, (self, np.dtype(dtype)), {})
 
+    def __copy__(self) -> Any:
+        return np.copy(self)
+
+    def __deepcopy__(self, _memo: Any) -> Any:
+        return np.copy(self)
+
     def fill(self, value: Any) -> None:
         """As an array's."""
         self[...] = value
 
     def __pow__(self, exponent: Any) -> Any:
         # As ndarray does: some powers have functions of their own, and other last digits than np.power.
-        if isinstance(exponent, int | float) and not isinstance(exponent, bool) and self.value.dtype.kind == "f":
-            simple = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}.get(exponent)
-            if simple is not None:
-                return simple(self)
-        return np.power(self, exponent)
+        return np.power(self, exponent) if (simple := self._simple_power(exponent)) is None else simple(self)
+
+    def __ipow__(self, exponent: Any) -> Any:
+        simple = self._simple_power(exponent)
+        this: Any = self
+        return np.power(this, exponent, out=this) if simple is None else simple(this, out=this)
+
+    def _simple_power(self, exponent: Any) -> np.ufunc | None:
+        if type(exponent) not in (int, float) or self.value.dtype.kind != "f":
+            return None
+        return {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}.get(exponent)
 
     # --- What depends on values --------------------------------------------------------------------------------------
 
     def __bool__(self) -> bool:
         answer = bool(self.value)
-        self.tape.guard(self.variable, answer, "a branch is taken on a value that")
+        # A number is true if it is not zero: other data may have another number, as long as it is as true.
+        asked: Any = self if self.value.dtype == bool else np.not_equal(self, 0)
+        self.tape.guard(asked.variable, answer, "a branch is taken on a value that")
         return answer
 
     def __index__(self) -> int:
@@ -372,8 +424,28 @@ class Recorder(NDArrayOperatorsMixin):
 
     def apply_gate(self, gate: Gate, inputs: Sequence[Any], _name: str | None) -> Any:
         """Apply a gate within a gate."""
-        stand_ins: list[Any] = [x if isinstance(x, Recorder) else np.asarray(x) for x in inputs]
-        return run_forward(gate, stand_ins)
+        given: list[Any] = [x if isinstance(x, Recorder) else as_array(x, "an input", GateError) for x in inputs]
+        dtype = float_dtype([a for a, x in zip(given, inputs, strict=True) if not is_number(x)])
+        pairs = zip(given, inputs, strict=True)
+        return run_forward(gate, [a.astype(dtype) if is_number(x) and dtype else a for a, x in pairs])
+
+
+def _plain_slices(index: Any) -> Any:
+    """Return an index whose slices have plain bounds: the shape follows from them, so they are asked for."""
+    if isinstance(index, tuple):
+        return tuple(_plain_slices(part) for part in index)
+    if isinstance(index, slice):
+        bounds = (index.start, index.stop, index.step)
+        return slice(*(operator.index(x) if isinstance(x, Recorder) else x for x in bounds))
+    return index
+
+
+def _locked(x: Any) -> Any:
+    """Return an array's view that cannot be written into; anything else as it is."""
+    if isinstance(x, np.ndarray):
+        x = x.view()
+        x.flags.writeable = False
+    return x
 
 
 def _method(function: Any) -> Callable[..., Any]:

@@ -26,6 +26,9 @@ class Tape:
         self.guards: list[tuple[Variable, Any]] = []
         self.opaque: list[Opaque] = []
         self.refusal: Refusal | None = None
+        # Whether a gate silences NumPy's warnings.
+        self.quiet = False
+        self._errors = np.geterr()
         # What depends on a parameter, so that it changes from step to step.
         self._varying: set[Variable] = set()
         # A plain array that a gate uses, by identity; kept alive, so that no other takes its identity.
@@ -61,12 +64,14 @@ class Tape:
         output = Variable(shape, dtype)
         operation = Operation(function, arguments, output, keywords or {}, kind)
         variables = operation.variables
-        # What is selected by a mask is as long as the data have it.
-        if shape and kind != "update" and any(v.shape is None and v.dtype is not None for v in variables):
+        # What is selected by a mask is as long as the data have it; an update has the shape of its target.
+        sized = variables[:1] if kind == "update" else variables
+        if shape and any(v.shape is None and v.dtype is not None for v in sized):
             output.shape = None
         if kind == "call" or any(v in self._varying for v in variables):
             self._varying.add(output)
         self.operations.append(operation)
+        self.quiet |= np.geterr() != self._errors
         return output
 
     def guard(self, variable: Variable, expected: Any, what: str) -> None:
@@ -103,4 +108,5 @@ class Tape:
             guards=tuple(dict(self.guards).items()),
             opaque=tuple(self.opaque),
             passes=(("recorded", len(self.operations)),),
+            quiet=self.quiet,
         )

@@ -20,7 +20,6 @@ from nngraph.engines.lowering import lower
 from nngraph.engines.writer import Writer
 from nngraph.program.passes import drop, optimize, share, simplify, split
 from nngraph.program.program import Operation, Program, Variable, last_reads
-from nngraph.program.rows import rowwise
 
 
 class Compiled:
@@ -45,8 +44,6 @@ class Compiled:
         Where each input lies. Write the data there, then call `load`, then `step`.
     outputs : list of arrays
         Where `step` leaves the outputs; the next step writes over them. Those of `into` are these arrays.
-    rowwise : bool
-        Whether each row of the outputs depends on the same row of the data alone.
     source : str
         The two functions.
     buffer_bytes : int
@@ -70,7 +67,10 @@ class Compiled:
         self.inputs = {str(v.name): array for v, array in arrays.items()}
         operations = [*data.operations, *steps.operations]
         last = last_reads(operations, [*self.program.results, *data.outputs])
-        places = _through_views({v: place for v, place in wanted if place is not None}, operations)
+        # What the data alone decide is computed once; it is copied in every step, as places may be changed in between.
+        late = {operation.output for operation in steps.operations}
+        places = {v: place for v, place in wanted if place is not None and v in late and place.flags.c_contiguous}
+        places = _through_views(places, steps.operations)
         writer = Writer({**self.program.constants, **arrays}, places, last)
         for i, operation in enumerate(data.operations):
             writer.place(operation, i)
@@ -89,8 +89,8 @@ class Compiled:
         )
         exec(compile(self.source, "<program>", "exec"), writer.namespace)  # noqa: S102 - our own text
         self._load, self.step = writer.namespace["load"], writer.namespace["step"]
-        data_inputs = [v for v in program.inputs if v not in varying]
-        self.rowwise = len(data_inputs) == 1 and rowwise(program, data_inputs[0])
+        if self.program.quiet:
+            self._load, self.step = (np.errstate(all="ignore")(function) for function in (self._load, self.step))
         own = [array for v, array in arrays.items() if v not in given]
         self.buffer_bytes = writer.pool.bytes + sum(a.nbytes for a in (*own, *self.program.constants.values()))
 

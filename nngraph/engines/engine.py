@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
-from gates.contract import Gate, GateError
+from gates.contract import Gate
 from nngraph.capture.graphs import ImpureError, Recording, record_forward, record_gradient
 from nngraph.engines.comparison import Scale, disagreement
 from nngraph.engines.compiled import Compiled
 from nngraph.engines.layout import fits
+from nngraph.engines.rows import independent
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node, Parameter
 from nngraph.program.program import GuardError
@@ -53,9 +54,10 @@ class Engine:
         self._gradient = gradient
         self.lock = threading.RLock()
         self._programs: OrderedDict[Any, Compiled] = OrderedDict()
-        # Gates' settings for which there is no program, and for which rows depend on each other.
+        # The gates' settings for which there is no program, and those for which it is known whether blocks will do.
         self._refused: Any = None
-        self._mixes: Any = None
+        self._rows_of: Any = None
+        self._in_blocks = False
 
     def load(self, feeds: Mapping[Node, Array], *, stays: bool = False) -> Compiled | None:
         """Return the program for these data, with the data in it; None if the graph must be run node by node.
@@ -120,21 +122,16 @@ class Engine:
         """
         size = min(1 << (len(rows) - 1).bit_length(), block_rows(rows))
         with self.lock:
-            if self._mixes != self._settings():
+            settings = self._settings()
+            if self._rows_of != settings:
+                self._rows_of, self._in_blocks = settings, independent(self.graph, data, rows)
+            if self._in_blocks:
                 try:
                     compiled = self.load({data: _filled(rows[:size], size)})
-                except GateError:
-                    # Told for the rows as they are.
-                    compiled = None
-                if compiled is None:
-                    return None
-                if compiled.rowwise:
-                    try:
-                        return self._blocks(compiled, str(data.name), rows, size)
-                    except GuardError:
-                        # A gate takes another branch on some of the blocks.
-                        pass
-                self._mixes = self._settings()
+                    return None if compiled is None else self._blocks(compiled, str(data.name), rows, size)
+                except GuardError:
+                    # A gate takes another branch on some of the blocks, so it looks at more than a row.
+                    self._in_blocks = False
             return self.run({data: rows})
 
     @staticmethod

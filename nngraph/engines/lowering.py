@@ -56,7 +56,8 @@ def lower(program: Program, varying: set[Variable]) -> Program:
     for given in program.operations:
         operation = _plain_masks(lowering, given)
         rule = RULES.get(operation.function)
-        if operation.output.shape is None or not (rule and rule(lowering, operation)):
+        # A rule takes the array as the first argument: np.sum(a=x) is left as it is.
+        if operation.output.shape is None or not (rule and operation.arguments and rule(lowering, operation)):
             lowering.add(_real_masks(lowering, operation))
     constants, guards = lowering.constants, tuple(lowering.guards)
     return program.after("lower to NumPy's C functions", lowering.operations, constants=constants, guards=guards)
@@ -150,8 +151,10 @@ def _accumulate(ufunc: np.ufunc) -> Rule:
 
 
 def _dot(lowering: Lowering, operation: Operation) -> bool:
+    if operation.keywords or len(operation.arguments) != 2:
+        return False
     x, y = operation.arguments
-    if operation.keywords or not all(isinstance(v, Variable) and v.shape and len(v.shape) == 2 for v in (x, y)):
+    if not all(isinstance(v, Variable) and v.shape and len(v.shape) == 2 for v in (x, y)):
         return False
     lowering.add(Operation(np.matmul, (x, y), operation.output))
     return True

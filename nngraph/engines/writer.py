@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import keyword
 import operator
 import re
@@ -50,7 +51,8 @@ class Writer:
         self._into, self._last = dict(into), last
         self._blocks: dict[Variable, int] = {}
         self._names: dict[Any, str] = {}
-        self._taken: set[str] = set()
+        # What the functions themselves are called is taken.
+        self._taken = {"load", "step"}
         self._counts: dict[str, int] = {}
         self._kept: list[Any] = []
 
@@ -60,9 +62,9 @@ class Writer:
         static = all(v in self.arrays for v in operation.variables)
         if operation.kind == "view" and static and self._view(operation):
             pass
-        elif operation.kind == "update" and output.shape is not None:
+        elif operation.kind == "update":
             self._update(operation, i)
-        elif output.shape is None or not self._write(operation, i):
+        elif output.shape is None or output.dtype == object or not self._write(operation, i):
             self.lines.append(f"{self.name(output)} = {self._call(operation.function, operation)}")
         for v in dict.fromkeys((*operation.variables, output)):
             if self._last[v] == i and v in self._blocks:
@@ -76,13 +78,15 @@ class Writer:
 
     def _view(self, operation: Operation) -> bool:
         """Make a view, once; return False if these arrays, as they lie, have none such."""
+        if any(True for _ in leaves((operation.arguments[1:], operation.keywords))):
+            return False  # which row it is depends on the data
         source, *arguments = mapped(operation.arguments, self.arrays.__getitem__)
         if operation.function is operator.getitem:
             # With an ellipsis a single element is a view, too.
             (index,) = arguments
             index = index if isinstance(index, tuple) else (index,)
             arguments = [index if any(part is Ellipsis for part in index) else (*index, Ellipsis)]
-        value = operation.function(source, *arguments, **mapped(dict(operation.keywords), self.arrays.__getitem__))
+        value = operation.function(source, *arguments, **operation.keywords)
         if not isinstance(value, np.ndarray) or not (np.may_share_memory(value, source) or value.size == 0):
             return False
         self.arrays[operation.output] = value
@@ -117,7 +121,9 @@ class Writer:
         target, output = operation.arguments[0], operation.output
         rest = replace(operation, arguments=operation.arguments[1:])
         alone = target not in rest.variables
-        if not alone or self._over(operation, i, (target,)) is None:
+        if output.shape is None:
+            self.lines.append(f"{self.name(output)} = {self.bind(np.copy)}({self.name(target)})")
+        elif not alone or self._over(operation, i, (target,)) is None:
             self._new(output)
             self.lines.append(f"{self.bind(np.copyto)}({self.name(output)}, {self.name(target)})")
         self.lines.append(self._call(operation.function, rest, self.name(output)))
@@ -127,7 +133,7 @@ class Writer:
     def _write(self, operation: Operation, i: int) -> bool:
         """Write a line that computes into a place; return False if NumPy has no such form."""
         function = operation.function
-        if operation.kind not in ("compute", "view"):
+        if operation.kind not in ("compute", "view") or operation.output.dtype is None:
             return False
         if isinstance(function, np.ufunc):
             return self._ufunc(function, operation, i)
@@ -162,14 +168,16 @@ class Writer:
     def full(self, operation: Operation) -> bool:
         self._new(operation.output)
         parts = self.name(operation.output), self._text(operation.arguments[1])
-        self.lines.append(f"{self.bind(np.copyto)}({parts[0]}, {parts[1]})")
+        self.lines.append(f"{self.bind(np.copyto)}({parts[0]}, {parts[1]}, 'unsafe')")
         return True
 
     def reshaped(self, operation: Operation) -> bool:
         """Copy what cannot be seen in another shape as it lies."""
+        if not operation.arguments:
+            return False
         source, *arguments = operation.arguments
-        ordered = any(isinstance(x, str) for x in arguments) or "order" in operation.keywords
-        if ordered or order(operation.output.shape) != "C" or source.shape is None:
+        by_rows = not any(isinstance(x, str) for x in arguments) and operation.keywords.get("order", "C") == "C"
+        if not by_rows or order(operation.output.shape) != "C" or source.shape is None:
             return False
         shaped = self._new(operation.output).reshape(source.shape)
         self.lines.append(f"{self.bind(np.copyto)}({self.bind(shaped, 'reshaped')}, {self._text(source)})")
@@ -186,6 +194,9 @@ class Writer:
         return True
 
     def with_out(self, operation: Operation) -> bool:
+        # np.concatenate takes out or dtype, but not both; into `out` it converts as it does for its dtype.
+        if "dtype" in operation.keywords:
+            return False
         self._new(operation.output)
         self.lines.append(self._call(operation.function, operation, out=self.name(operation.output)))
         return True
@@ -193,7 +204,7 @@ class Writer:
     def _ufunc(self, function: np.ufunc, operation: Operation, i: int) -> bool:
         output = operation.output
         # Before the output takes over an operand's place.
-        parts = [self._operand(x, operation) for x in operation.arguments]
+        parts = [self._text(x) for x in self._operands(function, operation)]
         named = {key: self._text(value) for key, value in operation.keywords.items()}
         out = None if function.signature else self._over(operation, i, operation.arguments)
         out = self._new(output) if out is None else out
@@ -262,15 +273,18 @@ class Writer:
         ones: Array = self.namespace[self._names[key]]
         return ones
 
-    def _operand(self, value: Any, operation: Operation) -> str:
-        """Return the text of a ufunc's operand; numbers as arrays, which saves NumPy the conversion in every step."""
-        if isinstance(value, bool | np.generic | Variable) or not isinstance(value, int | float):
-            return self._text(np.asarray(value)) if isinstance(value, np.generic) else self._text(value)
-        dtypes = {v.dtype for v in operation.variables if v.dtype is not None}
-        dtype = dtypes.pop() if len(dtypes) == 1 else None
-        if dtype is not None and (dtype.kind == "f" or (dtype.kind == "i" and isinstance(value, int))):
-            return self.bind(np.asarray(value, dtype), "number")
-        return repr(value)
+    def _operands(self, function: np.ufunc, operation: Operation) -> list[Any]:
+        """Return a ufunc's operands; numbers as arrays of the dtype that it takes, which saves time in every step."""
+        values = [np.asarray(x) if isinstance(x, np.generic) else x for x in operation.arguments]
+        numbers = [type(x) if type(x) in (int, float) else None for x in values]
+        dtypes = [getattr(x, "dtype", number) for x, number in zip(values, numbers, strict=True)]
+        if any(numbers) and not operation.keywords and None not in dtypes:
+            taken = function.resolve_dtypes((*dtypes, None))
+            for i, number in enumerate(numbers):
+                # A whole number may be too large: whoever compares knows what that means.
+                with contextlib.suppress(OverflowError):
+                    values[i] = values[i] if number is None else np.asarray(values[i], taken[i])
+        return values
 
     def _call(self, function: Any, operation: Operation, *before: str, **named: str) -> str:
         parts = [*before, *(self._text(x) for x in operation.arguments)]

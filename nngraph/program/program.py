@@ -139,6 +139,8 @@ class Program:
         The gates that are called as they are.
     passes : tuple of (name, number of operations)
         What was done to it, and how long it was afterwards.
+    quiet : bool
+        Whether a gate silenced NumPy's warnings (``np.errstate``); then all are silenced.
     """
 
     inputs: tuple[Variable, ...]
@@ -148,6 +150,7 @@ class Program:
     guards: tuple[tuple[Variable, Any], ...] = ()
     opaque: tuple[Opaque, ...] = ()
     passes: tuple[tuple[str, int], ...] = ()
+    quiet: bool = False
 
     def evaluate(self, *values: Any) -> list[Any]:
         """Run it operation by operation on the inputs' values; return the outputs'.
@@ -157,28 +160,29 @@ class Program:
         GuardError
             If the data answer a guard otherwise than those that it was recorded on.
         """
-        last = last_reads(self.operations, self.results)
-        computed: dict[Variable, Any] = {**self.constants, **dict(zip(self.inputs, values, strict=True))}
-        for i, operation in enumerate(self.operations):
-            computed[operation.output] = operation.run(computed)
-            for variable in (*operation.variables, operation.output):
-                if last[variable] == i:
-                    computed.pop(variable, None)
-        self.check_guards(computed)
+        computed = self._run(values, last_reads(self.operations, self.results))
         return [computed[variable] for variable in self.outputs]
 
     def trace(self, *values: Any) -> dict[Variable, Any]:
-        """Run it as `evaluate` does, and keep every variable's value."""
+        """Run it as `evaluate` does; return every variable's value."""
+        return self._run(values, {})
+
+    def _run(self, values: Sequence[Any], last: Mapping[Variable, int]) -> dict[Variable, Any]:
+        """Return the variables' values but for those that, by `last`, were needed for the last time."""
         computed: dict[Variable, Any] = {**self.constants, **dict(zip(self.inputs, values, strict=True))}
-        for operation in self.operations:
-            computed[operation.output] = operation.run(computed)
+        with np.errstate(all="ignore" if self.quiet else None):
+            for i, operation in enumerate(self.operations):
+                computed[operation.output] = operation.run(computed)
+                for variable in (*operation.variables, operation.output):
+                    if last.get(variable) == i:
+                        computed.pop(variable, None)
         self.check_guards(computed)
         return computed
 
     def check_guards(self, computed: Mapping[Variable, Any]) -> None:
         """Raise GuardError unless the values answer all guards as when it was recorded."""
         for variable, expected in self.guards:
-            if computed[variable].item() != expected:
+            if np.asarray(computed[variable]).item() != expected:
                 raise GuardError(f"a gate asked for a value that was {expected} and is {computed[variable]} now")
 
     @property

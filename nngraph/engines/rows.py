@@ -1,0 +1,58 @@
+"""Whether the rows of a graph's output may be computed in blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gates.arrays import Array
+from gates.contract import GateError
+from nngraph.graph import Graph
+from nngraph.nodes import Node
+
+# How many rows of the data are tried, and as many made from them.
+TRIED = 8
+
+
+def independent(graph: Graph, data: Node, rows: Array) -> bool:
+    """Whether each row of the output depends on the same row of the data alone: ``f(X)[i:j] = f(X[i:j])``.
+
+    It is tried, on some of the rows and others made from them: all together, one by one, and in halves. What depends on
+    other rows, on their number, or on the place gives other values there; but for a gate that asks its data for
+    something, which the guards of a program tell.
+
+    Parameters
+    ----------
+    graph : Graph
+        With one output.
+    data : node
+        Its input.
+    rows : array of shape (n, ...)
+        The data.
+    """
+    sample = _sample(rows)
+    if len(np.unique(sample, axis=0)) < 2:
+        return False
+    blocks = [slice(i, i + 1) for i in range(len(sample))] + [slice(0, len(sample) // 2), slice(len(sample) // 2, None)]
+    try:
+        with np.errstate(all="ignore"):
+            all_and_blocks = (slice(None), *blocks)
+            whole, *parts = (graph.evaluate({data: sample[block]})[graph.outputs[0]] for block in all_and_blocks)
+    except GateError:
+        return False
+    if whole.shape[:1] != sample.shape[:1]:
+        return False
+    allowed = 1e3 * np.finfo(whole.dtype).eps if whole.dtype.kind == "f" else 0.0
+    allowed *= float(np.nanmax(np.abs(whole[np.isfinite(whole)]), initial=0.0))
+    return all(
+        part.shape == whole[block].shape and np.allclose(part, whole[block], rtol=0, atol=allowed, equal_nan=True)
+        for block, part in zip(blocks, parts, strict=True)
+    )
+
+
+def _sample(rows: Array) -> Array:
+    """Return some of the rows, and, of real numbers, as many that differ from them."""
+    some: Array = rows[np.unique(np.linspace(0, len(rows) - 1, TRIED).astype(int))]
+    if rows.dtype.kind != "f":
+        return some
+    spread = np.random.default_rng(0).uniform(0.5, 1.5, (TRIED, *some.shape[1:])).astype(rows.dtype)
+    return np.concatenate([some, np.resize(some, spread.shape) * spread])
