@@ -27,9 +27,9 @@ def variable(*shape):
 def dense(n=5, k=3, m=2):
     """Record ``L = sum(tanh(X W + b))`` and its gradients."""
     X, W, b = Input("X"), Parameter(np.ones((k, m)), "W"), Parameter(np.ones(m), "b")
-    return record_gradient(Graph(SumGate()(Tanh()(X @ W + b))), {"X": np.ones((n, k))})
+    return record_gradient(Graph(SumGate()(Tanh()(X @ W + b))), {"X": np.ones((n, k))}).program
 
-.program
+
 def test_a_dense_layer_by_hand():
     """n = 5 rows, k = 3 features, m = 2 units: each product 2 n k m = 60, all else n m = 10."""
     found = {cost.name: (cost.times, cost.flops) for cost in report(dense()).costs if cost.flops}
