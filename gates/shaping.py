@@ -143,7 +143,7 @@ class SliceGate(Gate):
         return Z
 
     def backward(self, X: Array, dZ: Array) -> Array:
-        dX = np.zeros_like(dZ, shape=X.shape)
+        dX = np.zeros_like(X, dtype=dZ.dtype)
         dX[self.index] = dZ
         return dX
 
@@ -165,7 +165,7 @@ class GatherGate(Gate):
         return X[rows]
 
     def backward(self, X: Array, rows: Array, dZ: Array) -> tuple[Array, None]:
-        dX = np.zeros_like(dZ, shape=X.shape)
+        dX = np.zeros_like(X, dtype=dZ.dtype)
         np.add.at(dX, rows, dZ)
         return dX, None
 

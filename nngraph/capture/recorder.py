@@ -120,7 +120,8 @@ class Recorder(NDArrayOperatorsMixin):
         if ufunc.nout != 1:
             self.tape.refuse(f"np.{ufunc.__name__} gives several arrays")
         if method == "at":
-            return self.change(ufunc.at, inputs)
+            self.change(ufunc.at, inputs)
+            return None
         out = keywords.pop("out", (None,))[0]
         where = keywords.get("where", True)
         function = ufunc if method == "__call__" else getattr(ufunc, method)
@@ -145,7 +146,8 @@ class Recorder(NDArrayOperatorsMixin):
         if function is np.copyto:
             return self._copyto(*arguments, **keywords)
         if function in CHANGES:
-            return self.change(function, arguments, keywords)
+            self.change(function, arguments, keywords)
+            return None
         if function not in VIEWS and function not in COMPUTES:
             self.tape.refuse(f"{title(function)} is not followed")
         if function in (np.reshape, np.ravel) and {"A", "K"} & {*map(str, arguments[1:]), str(keywords.get("order"))}:
