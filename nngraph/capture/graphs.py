@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,11 @@ from nngraph.capture.recorder import Recorder
 from nngraph.capture.tape import Tape
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node, Parameter
-from nngraph.program.program import Opaque, Program, Variable
+from nngraph.program.program import Opaque, Variable
+from nngraph.program.recorded import RecordedProgram
+
+# What a loss is multiplied by: a function, and the nodes whose values it takes.
+Scale: TypeAlias = tuple[Callable[..., Any], tuple[Node, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +71,7 @@ class Step:
 class Recording:
     """A program, and which part of it each gate is, in the order of the runs."""
 
-    program: Program
+    program: RecordedProgram
     steps: tuple[Step, ...]
 
 
@@ -225,9 +229,7 @@ def record_forward(graph: Graph, feeds: Mapping[Any, Any]) -> Recording:
     return follower.recording([values[graph.position(output)].variable for output in graph.outputs])
 
 
-def record_gradient(
-    graph: Graph, feeds: Mapping[Any, Any], scale: tuple[Callable[..., Any], tuple[Node, ...]] | None = None
-) -> Recording:
+def record_gradient(graph: Graph, feeds: Mapping[Any, Any], scale: Scale | None = None) -> Recording:
     """Record the forward and the backward of a graph whose one output is a loss.
 
     Parameters
@@ -249,6 +251,73 @@ def record_gradient(
     ImpureError
         If a gate keeps something on itself.
     """
+    follower, values, gradients = _differentiated(graph, feeds, scale)
+    outputs = [values[graph.position(graph.outputs[0])], *gradients]
+    return follower.recording([output.variable for output in outputs])
+
+
+def record_step(
+    graph: Graph, feeds: Mapping[Any, Any], scale: Scale | None, step: Callable[..., Any], rates: Mapping[str, float]
+) -> Recording:
+    """Record a whole training step: forward, backward, and what becomes of every parameter.
+
+    Parameters
+    ----------
+    graph, feeds, scale
+        As in `record_gradient`.
+    step : callable
+        Called as ``step(parameter, value, gradient, **rates)``; returns the parameter's next value.
+    rates : mapping from name to float
+        Numbers that are inputs of the program.
+
+    Returns
+    -------
+    recording : Recording
+        The program's inputs are the graph's sources and the rates by name; its outputs the loss and the next value of
+        every parameter, in the graph's order.
+    """
+    follower, values, gradients = _differentiated(graph, feeds, scale)
+    tape, numbers = follower.tape, {}
+    loss = values[graph.position(graph.outputs[0])]
+    for name, rate in rates.items():
+        value = np.asarray(rate, loss.dtype)
+        numbers[name] = Recorder(tape, value, tape.input(value, name, varies=True))
+    outputs = [loss]
+    for parameter, gradient in zip(graph.parameters, gradients, strict=True):
+        i = graph.position(parameter)
+        outputs.append(step(parameter, values[i], gradient, **numbers))
+        outputs[-1].variable.name = f"next_{graph.names[i]}"
+    return follower.recording([output.variable for output in outputs])
+
+
+def record_function(
+    graph: Graph, feeds: Mapping[Any, Any], function: Callable[..., Any], names: Sequence[str]
+) -> Recording:
+    """Record the forward of a graph, and a function of its one output that returns one array or several.
+
+    Parameters
+    ----------
+    graph : Graph
+    feeds : mapping from input (node or name) to array
+    function : callable
+    names : sequence of str
+        What its results are called.
+    """
+    tape = Tape()
+    follower = Follower(tape)
+    values = sources(graph, tape, feeds)
+    graph.compute(values, follower.forward)
+    _name(graph.names, values)
+    results = function(values[graph.position(graph.outputs[0])])
+    results = results if isinstance(results, tuple) else (results,)
+    _name(names, results)
+    return follower.recording([result.variable for result in results])
+
+
+def _differentiated(
+    graph: Graph, feeds: Mapping[Any, Any], scale: Scale | None
+) -> tuple[Follower, list[Any], list[Any]]:
+    """Run a graph forward and backward; return every node's value, and every parameter's gradient."""
     tape = Tape()
     follower = Follower(tape)
     values = sources(graph, tape, feeds)
@@ -261,15 +330,12 @@ def record_gradient(
     graph.differentiate(values, gradients, follower.backward)
     # Of several nodes with one gradient the last is the one that it is the gradient of in a formula: dZ1, not dXW1.
     _name([f"d{name}" for name in reversed(graph.names)], gradients[::-1])
-    outputs = [values[at].variable]
-    for parameter in graph.parameters:
-        gradient = gradients[graph.position(parameter)]
-        if gradient is None:
+    found = [gradients[graph.position(parameter)] for parameter in graph.parameters]
+    for i, parameter in enumerate(graph.parameters):
+        if found[i] is None:
             zeros = np.zeros_like(parameter.value)
-            outputs.append(tape.write(np.zeros, (zeros.shape, zeros.dtype), zeros))
-        else:
-            outputs.append(gradient.variable)
-    return follower.recording(outputs)
+            found[i] = Recorder(tape, zeros, tape.write(np.zeros, (zeros.shape, zeros.dtype), zeros))
+    return follower, values, found
 
 
 def _name(names: Sequence[str], recorders: Sequence[Any]) -> None:

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gates.arrays import Array
-from nngraph.program.program import Kind, Opaque, Operation, Program, Variable, leaves
+from nngraph.program.program import Kind, Opaque, Operation, Variable, leaves
+from nngraph.program.recorded import RecordedProgram
 
 
 class Refusal(Exception):  # noqa: N818 -- not an error of the gate: it is right, and called as it is
@@ -45,7 +46,7 @@ class Tape:
     def constant(self, value: Array) -> Variable:
         """Make a variable for an array that is no recorder: a setting of a gate, or made from shapes alone."""
         array, variable = self._met.get(id(value), (None, None))
-        if array is None or variable is None or not np.array_equal(self.constants[variable], array, equal_nan=False):
+        if array is None or variable is None or self.constants[variable].tobytes() != array.tobytes():
             variable = Variable(value.shape, value.dtype)
             self.constants[variable] = np.array(value, order="K")
             self._met[id(value)] = value, variable
@@ -97,10 +98,10 @@ class Tape:
             del self.operations[operations:], self.guards[guards:]
             raise
 
-    def program(self, outputs: Sequence[Variable]) -> Program:
+    def program(self, outputs: Sequence[Variable]) -> RecordedProgram:
         """Return what was written so far."""
         used = {v for operation in self.operations for v in operation.variables} | set(leaves(tuple(outputs)))
-        return Program(
+        return RecordedProgram(
             inputs=tuple(self.inputs),
             operations=tuple(self.operations),
             outputs=tuple(outputs),

@@ -9,13 +9,11 @@ import numpy as np
 
 from gates.arrays import Array
 from gates.contract import run_forward
-from nngraph.capture.graphs import Recording
+from nngraph.capture.graphs import Recording, Scale
 from nngraph.engines.compiled import Compiled
 from nngraph.graph import Graph
 from nngraph.nodes import Node, Parameter
 from nngraph.program.program import GuardError
-
-Scale = tuple[Any, tuple[Node, ...]]
 
 
 def disagreement(

@@ -20,6 +20,7 @@ from nngraph.engines.lowering import lower
 from nngraph.engines.writer import Writer
 from nngraph.program.passes import drop, optimize, share, simplify, split
 from nngraph.program.program import Operation, Program, Variable, last_reads
+from nngraph.program.report import ProgramReport, report
 
 
 class Compiled:
@@ -93,6 +94,10 @@ class Compiled:
             self._load, self.step = (np.errstate(all="ignore")(function) for function in (self._load, self.step))
         own = [array for v, array in arrays.items() if v not in given]
         self.buffer_bytes = writer.pool.bytes + sum(a.nbytes for a in (*own, *self.program.constants.values()))
+
+    def report(self) -> ProgramReport:
+        """Report what the program costs as it is run, and the memory of its buffers."""
+        return report(self.program, self.buffer_bytes)
 
     def load(self) -> None:
         """Compute what depends on the data alone.

@@ -12,8 +12,8 @@ import numpy as np
 
 from gates.arrays import Array
 from gates.contract import Gate
-from nngraph.capture.graphs import ImpureError, Recording, record_forward, record_gradient
-from nngraph.engines.comparison import Scale, disagreement
+from nngraph.capture.graphs import ImpureError, Recording, Scale, record_forward, record_gradient
+from nngraph.engines.comparison import disagreement
 from nngraph.engines.compiled import Compiled
 from nngraph.engines.layout import fits
 from nngraph.engines.rows import independent

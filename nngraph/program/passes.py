@@ -34,6 +34,9 @@ def share(program: Program) -> Program:
     """Compute common subexpressions once: a backward that recomputes its forward costs nothing."""
     names: dict[Variable, Variable] = {}
     known: dict[Any, Variable] = {}
+    for variable, array in program.constants.items():
+        alike = array.shape, array.strides, array.dtype, array.tobytes()
+        names[variable] = known.setdefault(alike, variable)
     kept = []
     for given in program.operations:
         operation = given.substitute(names)
@@ -133,9 +136,10 @@ UNCHANGED: tuple[Callable[..., Any], ...] = (
 
 def _renamed(program: Program, name: str, operations: list[Operation], names: Mapping[Variable, Variable]) -> Program:
     """Return the program with other operations and with variables that are called otherwise now."""
+    constants = {v: array for v, array in program.constants.items() if names.get(v, v) is v}
     outputs = tuple(names.get(v, v) for v in program.outputs)
     guards = tuple({names.get(v, v): (names.get(v, v), expected) for v, expected in program.guards}.values())
-    return program.after(name, operations, outputs=outputs, guards=guards)
+    return program.after(name, operations, outputs=outputs, guards=guards, constants=constants)
 
 
 def split(program: Program, varying: Iterable[Variable]) -> tuple[Program, Program]:

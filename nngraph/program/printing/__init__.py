@@ -1,0 +1,1 @@
+"""Programs as Python that a person would have written."""
