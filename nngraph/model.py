@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
 from gates.arrays import Array
-from gates.contract import Gate
+from gates.contract import Gate, GateError
 from gates.layers import Tanh
 from gates.losses import OutputGate
 from gates.outputs import Softmax
 from nngraph.architecture import Dense, chain
+from nngraph.capture.graphs import Scale, record_gradient
 from nngraph.engines.engine import Engine, block_rows
+from nngraph.export import prediction_source, step_source, write_module
 from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
 from nngraph.nodes import GraphError, Input, Node, ParameterViews
+from nngraph.program.recorded import RecordedProgram
 from nngraph.progress import progress_bar
 from nngraph.training import ADVICE, Captured, Descent, Flat, NodeByNode, Objective, Steps, gradient_descent
 from nngraph.validation import features, float_type, generator, instance, not_negative, targets, whole_number
@@ -241,8 +245,7 @@ class Model:
         if found is None:
             flat, graph = Flat(self.graph.parameters), self._scorer if what == "scores" else self.graph
             if what == "gradient":
-                scale = self.output.divisor, (self.scores, self._y)
-                found = flat, Engine(graph, flat.values, flat.gradients, scale)
+                found = flat, Engine(graph, flat.values, flat.gradients, self._scale)
             else:
                 found = flat, Engine(graph)
             found = self._engines.setdefault(what, found)
@@ -275,6 +278,90 @@ class Model:
         value = objective.value(objective.loss(values))
         gradient = objective.gradient(objective.backward(values))
         return value, {name: array.copy() for name, array in zip(self.parameters, gradient, strict=True)}
+
+    def program(self, X: Any, y: Any) -> RecordedProgram:
+        """Return what `train` records on these data: the loss and every parameter's gradient as array operations.
+
+        ``program.source()`` prints it, ``program.report()`` says what it costs and which gates are called as they are.
+
+        Parameters
+        ----------
+        X, y
+            As in `train`.
+        """
+        return record_gradient(self.graph, self._feeds(X, y), self._scale).program
+
+    def source(self, X: Any = None, y: Any = None) -> str:
+        """Return a training step as Python that needs NumPy only: forward, backward and update.
+
+        Parameters
+        ----------
+        X, y : array-like, optional
+            Some examples and their targets; needed for a graph built by hand, of which the shapes are not known.
+
+        Returns
+        -------
+        source : str
+            A module with a function ``step``.
+
+        Raises
+        ------
+        ValueError
+            If a gate cannot be followed; the message says which, and why.
+        """
+        return step_source(self.graph, self._scale, self._examples(X, y), str(self._X.name))
+
+    def export_numpy(self, path: Any, X: Any = None, y: Any = None) -> None:
+        """Write the model as a Python file that needs NumPy only, predicts, and can go on training.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in ``.py``. More than 2,000 weights are written beside it, in a file that ends in ``.npz``.
+        X, y : array-like, optional
+            As in `source`.
+
+        Raises
+        ------
+        ValueError
+            If a gate cannot be followed, or the path does not end in ``.py``; no file is written then.
+        """
+        path = Path(path)
+        if path.suffix != ".py":
+            raise ValueError(f"path must end in .py, got {str(path)!r}")
+        examples, name = self._examples(X, y), str(self._X.name)
+        step = step_source(self.graph, self._scale, examples, name)
+        forward = prediction_source(self._scorer, self.output, lambda n: {self._X: examples(n)[self._X]}, name)
+        title = f"A net with {', '.join(f'{key} {value.shape}' for key, value in self.parameters.items())}."
+        data = name, examples(2)[self._X].dtype
+        write_module(path, title, step, forward, self.parameters, data)
+
+    @property
+    def _scale(self) -> Scale:
+        return self.output.divisor, (self.scores, self._y)
+
+    def _examples(self, X: Any, y: Any) -> Callable[[int], Mapping[Node, Array]]:
+        """Return a function that gives data of so many rows: those given, repeated, or any that fit."""
+        if (X is None) != (y is None):
+            raise ValueError("give both X and y, or neither")
+        if X is None:
+            if self._width is None:
+                raise ValueError(
+                    "the shapes of a graph built by hand are not known: give some examples X and targets y"
+                )
+            X = np.random.default_rng(0).standard_normal((4, self._width))
+            y = self._some_targets(self._rows(X))
+        feeds = self._feeds(X, y)
+        return lambda n: {node: np.resize(array, (n, *array.shape[1:])) for node, array in feeds.items()}
+
+    def _some_targets(self, rows: Array) -> Array:
+        """Return targets that the output takes: zeros in the shape of the scores, or labels."""
+        scores = self._scorer.evaluate({self._X: rows})[self.scores]
+        try:
+            self.output(scores, np.zeros(scores.shape, self.dtype))
+        except GateError:
+            return np.zeros(len(rows), np.intp)
+        return np.zeros(scores.shape, self.dtype)
 
     def calculate_loss(self, X: Any, y: Any) -> float:
         """Return the loss, without the penalty.

@@ -200,8 +200,15 @@ class Captured:
         """Do nothing: it is done."""
 
 
+def next_value(parameter: Parameter, value: Any, gradient: Any, epsilon: Any, reg_lambda: Any) -> Any:
+    """``p - epsilon (dp + reg_lambda p)``, without the penalty for a parameter of fewer than two axes."""
+    if parameter.value.ndim < 2:
+        return value - epsilon * gradient
+    return value - epsilon * (gradient + reg_lambda * value)
+
+
 class GradientStep:
-    """``theta <- theta - epsilon (gradient + reg_lambda W)``, the penalty on W only.
+    """``theta <- theta - epsilon (gradient + reg_lambda W)``, the penalty on W only: `next_value` of all, in place.
 
     Parameters
     ----------

@@ -57,6 +57,18 @@ def test_moons_as_published(tmp_path):
     assert (tmp_path / "moons_published.png").exists()
 
 
+def test_print_the_backprop(tmp_path):
+    """The printed step, run alone, gets nngraph's weights; the exported file predicts what the model predicts."""
+    printed = run("print_the_backprop.py", cwd=tmp_path)
+    assert "    dW2 = A1.T @ dZ2\n" in printed
+    differences = [float(found) for found in re.findall(r"difference from nngraph's (\S+)", printed)]
+    assert len(differences) == 4
+    assert max(differences) < 1e-12
+    assert "predictions that agree: 100%" in printed
+    assert number(r"(\d+) operations, ", printed) > 30
+    assert (tmp_path / "moons_net.py").exists()
+
+
 def test_moons_takes_every_option(tmp_path):
     """Each option reaches the program; --show ends by itself where there is no screen."""
     options = ["--points", "60", "--noise", "0.1", "--seed", "3", "--hidden", "5", "4", "--layer", "ReLU"]

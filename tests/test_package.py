@@ -57,7 +57,7 @@ FLOORS = [
     ["nngraph.engines.engine"],
     ["nngraph.engines"],
     ["nngraph.initializers", "nngraph.training", "nngraph.progress"],
-    ["nngraph.validation"],
+    ["nngraph.validation", "nngraph.export"],
     ["nngraph.architecture"],
     ["nngraph.model", "nngraph.plotting"],
     ["nngraph.checking", "nngraph.cli"],
