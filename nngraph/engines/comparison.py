@@ -16,44 +16,64 @@ from nngraph.nodes import Node, Parameter
 from nngraph.program.program import GuardError
 
 
-def disagreement(
-    graph: Graph,
-    feeds: Mapping[Node, Array],
-    recording: Recording,
-    compiled: Compiled,
-    scale: Scale | None,
-    *,
-    gradient: bool,
-) -> str | None:
-    """Compare what was compiled with the graph on the data it was recorded on, and the recording on other values.
+class Comparison:
+    """What a graph gives, node by node, for a program to be held against.
 
-    Returns
-    -------
-    reason : str or None
-        What does not agree, with the name of the gate; None if all agrees.
+    Parameters
+    ----------
+    graph : Graph
+    feeds : mapping from input to array
+        The data that the program is for.
+    theta : mapping from parameter to array
+        The parameters' values.
+    scale : (callable, nodes) or None
+        What the loss is multiplied by.
+    gradient : bool
+        Whether the program gives the loss and the gradients, or the graph's outputs alone.
     """
-    with np.errstate(all="ignore"):
-        here = list(graph.sources(feeds, {}))
-        expected, scope = _by_node(graph, here, scale, gradient=gradient)
-        compiled.load()
-        compiled.step()
-        if not _close(compiled.outputs, expected, scope):
-            return _blame(recording, _inputs(graph, recording, here)) or (
+
+    def __init__(
+        self,
+        graph: Graph,
+        feeds: Mapping[Node, Array],
+        theta: Mapping[Parameter, Array],
+        scale: Scale | None,
+        *,
+        gradient: bool,
+    ) -> None:
+        self.graph, self.scale, self.gradient = graph, scale, gradient
+        sources = zip(graph.nodes, graph.sources(feeds, {}), strict=True)
+        self._values = [np.array(theta[n]) if isinstance(n, Parameter) else value for n, value in sources]
+        for value in self._values:
+            value.flags.writeable = False
+        with np.errstate(all="ignore"):
+            self._expected, self._scope = _by_node(graph, self._values, scale, gradient=gradient)
+
+    def of_recording(self, recording: Recording) -> str | None:
+        """Return what a recording gives otherwise than the graph on other values, None if nothing."""
+        others = _others(self.graph, self._values)
+        inputs = _inputs(self.graph, recording, others)
+        with np.errstate(all="ignore"):
+            try:
+                expected, _ = _by_node(self.graph, others, self.scale, gradient=self.gradient)
+                found = recording.program.evaluate(*inputs)
+            except (GuardError, ValueError, ArithmeticError, LookupError):
+                # Values that a gate refuses, or of which it asks something else, prove nothing about the others.
+                return None
+            scope = max((_largest(array) for array in expected[self.gradient :]), default=0.0)
+            if _close(found, expected, scope):
+                return None
+            return _blame(recording, inputs) or "what was recorded does not follow the graph"
+
+    def of_compiled(self, recording: Recording, compiled: Compiled) -> str | None:
+        """Return what a compiled program gives otherwise than the graph on the data, None if nothing."""
+        with np.errstate(all="ignore"):
+            compiled.step()
+            if _close(compiled.outputs, self._expected, self._scope):
+                return None
+            return _blame(recording, _inputs(self.graph, recording, self._values)) or (
                 "the compiled program gives other values than the graph, although each gate gives the same"
             )
-        other = _others(graph, here)
-        try:
-            expected, _ = _by_node(graph, other, scale, gradient=gradient)
-            found = recording.program.evaluate(*_inputs(graph, recording, other))
-        except (GuardError, ValueError, ArithmeticError, LookupError):
-            # Values that a gate refuses, or of which it asks something else, prove nothing about the others.
-            return None
-        scope = max((_largest(array) for array in expected[gradient:]), default=0.0)
-        if not _close(found, expected, scope):
-            return (
-                _blame(recording, _inputs(graph, recording, other)) or "the recorded program does not follow the graph"
-            )
-    return None
 
 
 def _by_node(graph: Graph, values: list[Any], scale: Scale | None, *, gradient: bool) -> tuple[list[Array], float]:
@@ -90,8 +110,7 @@ def _others(graph: Graph, values: Sequence[Any]) -> list[Any]:
             spread = 0.1 + 0.1 * _largest(values[i])
             moved = values[i] + spread * rng.standard_normal(values[i].shape)
             others[i] = np.asarray(moved, dtype=values[i].dtype)
-        if others[i] is not values[i]:
-            others[i].flags.writeable = False
+        others[i].flags.writeable = False
     return others
 
 

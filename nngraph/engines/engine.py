@@ -13,7 +13,7 @@ import numpy as np
 from gates.arrays import Array
 from gates.contract import Gate
 from nngraph.capture.graphs import ImpureError, Recording, Scale, record_forward, record_gradient
-from nngraph.engines.comparison import disagreement
+from nngraph.engines.comparison import Comparison
 from nngraph.engines.compiled import Compiled
 from nngraph.engines.layout import fits
 from nngraph.engines.rows import independent
@@ -88,11 +88,13 @@ class Engine:
                 del self._programs[key]
         reason: str | None
         try:
+            comparison = Comparison(self.graph, feeds, self._theta, self.scale, gradient=self._gradient is not None)
             recording = self._record(feeds)
-            compiled = self._fill(self._compile(recording, in_place), feeds)
-            reason = disagreement(
-                self.graph, feeds, recording, compiled, self.scale, gradient=self._gradient is not None
-            )
+            reason = comparison.of_recording(recording)
+            if reason is None:
+                # Only now, so that its buffers are not there beside all the values that the graph keeps.
+                compiled = self._fill(self._compile(recording, in_place), feeds)
+                reason = comparison.of_compiled(recording, compiled)
         except ImpureError as error:
             reason = str(error)
         if reason is not None:
