@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FIGURE := moons.png
 
-.PHONY: demo test env test-oldest figures clean
+.PHONY: demo test env test-oldest figures bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python demos/moons.py --output $(FIGURE)
@@ -29,6 +29,10 @@ figures: $(VENV)/installed
 	$(BIN)/python demos/moons.py --output docs/figures/moons.png
 	$(BIN)/python demos/custom_gate.py --output docs/figures/custom_gate.png
 
+# OpenBLAS chooses the kernels for this processor: others, forced from outside, would slow NumPy down and nobody else.
+bench: $(VENV)/benched
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/training.py
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("nngraph needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] \
 		+ "; name another: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -40,6 +44,10 @@ $(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml
 
 $(VENV)/tested: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/benched: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 clean:

@@ -15,6 +15,9 @@ from nngraph.graph import Graph, Values
 from nngraph.nodes import Parameter
 from nngraph.program.program import GuardError
 
+# Up to so many parameters a step is a matter of calls, not of numbers.
+SMALL = 4096
+
 # For how many shapes of data one descent keeps how to take a step.
 MOST_SHAPES = 8
 
@@ -93,21 +96,18 @@ class Objective:
 
 
 class Flat:
-    """The parameters of a graph in one vector, those with a penalty first, and their gradients in another.
+    """The parameters of a graph in one vector, in the graph's order, and their gradients in another.
 
     Attributes
     ----------
     theta, gradient : arrays
         The vectors.
-    weights : int
-        How many numbers at their beginning belong to parameters with two or more axes.
     values, gradients : dicts from parameter to array
         Each parameter's part of the vectors, in its shape: views.
     """
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
-        self.parameters = sorted(parameters, key=lambda p: p.value.ndim < 2)
-        self.weights = sum(p.value.size for p in parameters if p.value.ndim >= 2)
+        self.parameters = tuple(parameters)
         self.theta = np.concatenate([p.value.ravel() for p in self.parameters])
         self.gradient = np.zeros_like(self.theta)
         self.values, self.gradients = self.split(self.theta), self.split(self.gradient)
@@ -221,16 +221,26 @@ class GradientStep:
 
     def __init__(self, flat: Flat, epsilon: float, reg_lambda: float) -> None:
         self._theta, self._gradient = flat.theta, flat.gradient
-        self._W, self._dW = flat.theta[: flat.weights], flat.gradient[: flat.weights]
-        # As arrays of the parameters' dtype: a Python float is converted anew in every call.
-        self._epsilon, self._reg_lambda = (np.asarray(x, flat.theta.dtype) for x in (epsilon, reg_lambda))
-        self._penalty = np.empty_like(self._W) if reg_lambda and flat.weights else None
+        # As an array of the parameters' dtype: a Python float is converted anew in every call.
+        self._epsilon = np.asarray(epsilon, flat.theta.dtype)
+        # The penalty on all weights at once, where the biases get none; on each alone, where they are large.
+        self._penalties: list[tuple[Array, Array, Array, Array]] = []
+        weights = [p for p in flat.parameters if p.value.ndim >= 2] if reg_lambda else []
+        if weights and flat.theta.size <= SMALL:
+            strength = np.zeros_like(flat.theta)
+            for parameter, part in flat.split(strength).items():
+                part[...] = reg_lambda if parameter in weights else 0
+            self._penalties.append((flat.theta, flat.gradient, strength, np.empty_like(flat.theta)))
+        else:
+            for p in weights:
+                W = flat.values[p]
+                self._penalties.append((W, flat.gradients[p], np.asarray(reg_lambda, W.dtype), np.empty_like(W)))
 
     def __call__(self) -> None:
         """Take one step, in place; the gradient is used up."""
-        if self._penalty is not None:
-            np.multiply(self._W, self._reg_lambda, self._penalty)
-            np.add(self._dW, self._penalty, self._dW)
+        for W, dW, strength, penalty in self._penalties:
+            np.multiply(W, strength, penalty)
+            np.add(dW, penalty, dW)
         np.multiply(self._gradient, self._epsilon, self._gradient)
         np.subtract(self._theta, self._gradient, self._theta)
 

@@ -50,7 +50,7 @@ FLOORS = [
     ["nngraph.capture.graphs"],
     ["nngraph.capture"],
     ["nngraph.engines.layout"],
-    ["nngraph.engines.lowering", "nngraph.engines.pool"],
+    ["nngraph.engines.lowering", "nngraph.engines.ones", "nngraph.engines.pool"],
     ["nngraph.engines.writer"],
     ["nngraph.engines.compiled"],
     ["nngraph.engines.comparison", "nngraph.engines.rows"],

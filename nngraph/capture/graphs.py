@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gates.arrays import Array
-from gates.contract import Gate, GateError, run_backward, run_forward
+from gates.contract import Gate, run_backward, run_forward
 from nngraph.capture.recorder import Recorder
 from nngraph.capture.tape import Tape
 from nngraph.graph import Graph
@@ -119,7 +119,6 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - if the gate itself is to blame, it raises again on the real values
             reason = self.tape.refusal or error
         Z = run_forward(gate, [x.value for x in inputs], *label)
-        _refuse_kept([Z], label)
         return Recorder(self.tape, Z, self._call(run_forward, gate, label, inputs, Z, reason))
 
     def backward(self, gate: Gate, inputs: Sequence[Recorder], dZ: Recorder, *label: Any) -> Sequence[Recorder | None]:
@@ -139,7 +138,6 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - if the gate itself is to blame, it raises again on the real values
             reason = self.tape.refusal or error
         gradients = run_backward(gate, [x.value for x in inputs], dZ.value, *label)
-        _refuse_kept(gradients, label)
         called = self._call(run_backward, gate, label, [*inputs, dZ], gradients, reason)
         return [None if g is None else self._part(called, k, g) for k, g in enumerate(gradients)]
 
@@ -177,12 +175,6 @@ class Follower:
 
     def _part(self, called: Variable, k: int, gradient: Array) -> Recorder:
         return Recorder(self.tape, gradient, self.tape.write(part, (called, k), gradient, kind="view"))
-
-
-def _refuse_kept(results: Sequence[Any], label: Sequence[Any]) -> None:
-    """Raise GateError if a gate that was run on plain arrays returns a recorder: it kept one of an earlier run."""
-    if any(isinstance(result, Recorder) for result in results):
-        raise GateError(f"{label[0]} keeps an array of an earlier call; a gate is pure, and gets its inputs again")
 
 
 def part(parts: Sequence[Any], k: int) -> Any:

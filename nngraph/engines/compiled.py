@@ -17,6 +17,7 @@ import numpy as np
 from gates.arrays import Array
 from nngraph.engines.layout import empty, order
 from nngraph.engines.lowering import lower
+from nngraph.engines.ones import with_ones
 from nngraph.engines.writer import Writer
 from nngraph.program.passes import drop, optimize, share, simplify, split
 from nngraph.program.program import Operation, Program, Variable, last_reads
@@ -62,16 +63,19 @@ class Compiled:
         program = optimize(program)
         # Twice, if one output is to be written to two places.
         wanted = list(zip(program.outputs, into, strict=False))
-        self.program = drop(share(simplify(lower(program, varying))))
+        lowered = drop(share(simplify(lower(program, varying))))
+        self.program, beside = with_ones(lowered, given, {v: place for v, place in wanted if place is not None})
         data, steps = split(self.program, varying)
-        arrays = {v: given[v] if v in given else empty(v.shape or (), v.dtype) for v in program.inputs}
+        # A given array, a part of one with ones beside it, or a buffer.
+        arrays = {v: empty(v.shape or (), v.dtype) for v in program.inputs if v not in given and v not in beside}
+        arrays |= {v: given[v] if v in given else beside[v] for v in program.inputs if v not in arrays}
         self.inputs = {str(v.name): array for v, array in arrays.items()}
         operations = [*data.operations, *steps.operations]
         last = last_reads(operations, [*self.program.results, *data.outputs])
         # What the data alone decide is computed once; it is copied in every step, as places may be changed in between.
         late = {operation.output for operation in steps.operations}
         places = {v: place for v, place in wanted if place is not None and v in late and place.flags.c_contiguous}
-        places = _through_views(places, steps.operations)
+        places = _through_views(places, steps.operations) | beside
         writer = Writer({**self.program.constants, **arrays}, places, last)
         for i, operation in enumerate(data.operations):
             writer.place(operation, i)

@@ -22,6 +22,9 @@ from nngraph.program.program import Operation, Variable, leaves, mapped
 # A reduction over at most so many columns that lie one behind the other is done column by column.
 FEW_COLUMNS = 3
 
+# Of more rows than these a call is work enough.
+MANY_ROWS = 4096
+
 # Sums of at most so many numbers are products with ones: NumPy adds longer ones in pairs, which rounds better.
 SHORT = 2048
 
@@ -210,10 +213,26 @@ class Writer:
         out = self._new(output) if out is None else out
         if function is np.matmul and not named and self._dot(operation.arguments, out):
             return True
+        if not named and self._by_columns(function, operation, out):
+            return True
         # NumPy warns of a third positional argument of some.
         by_name = "out=" if function in (np.maximum, np.minimum, np.fmax, np.fmin) else ""
         text = "".join(f", {key}={value}" for key, value in named.items())
         self.lines.append(f"{self.bind(function)}({', '.join(parts)}, {by_name}{self.name(output)}{text})")
+        return True
+
+    def _by_columns(self, function: np.ufunc, operation: Operation, out: Array) -> bool:
+        """Write a call for every column, where one number per row meets a few columns: NumPy broadcasts slowly."""
+        n, k = out.shape if out.ndim == 2 else (0, 0)
+        operands = [self.arrays.get(v) if isinstance(v, Variable) else None for v in operation.arguments]
+        shapes = sorted(x.shape for x in operands if x is not None)
+        fits = len(operands) == 2 and shapes == [(n, 1), (n, k)] and 2 <= k <= FEW_COLUMNS
+        if not fits or n > MANY_ROWS or not out.flags.f_contiguous:
+            return False
+        for j in range(k):
+            parts = [x[:, j if x.shape[1] > 1 else 0] for x in operands if x is not None]
+            texts = [self.bind(part, "column") for part in (*parts, out[:, j])]
+            self.lines.append("{}({}, {}, out={})".format(self.bind(function), *texts))
         return True
 
     def _dot(self, factors: Sequence[Any], out: Array) -> bool:
@@ -278,7 +297,8 @@ class Writer:
         values = [np.asarray(x) if isinstance(x, np.generic) else x for x in operation.arguments]
         numbers = [type(x) if type(x) in (int, float) else None for x in values]
         dtypes = [getattr(x, "dtype", number) for x, number in zip(values, numbers, strict=True)]
-        if any(numbers) and not operation.keywords and None not in dtypes:
+        # With `is`: a dtype equals None if it is the default one.
+        if any(numbers) and not operation.keywords and all(dtype is not None for dtype in dtypes):
             taken = function.resolve_dtypes((*dtypes, None))
             for i, number in enumerate(numbers):
                 # A whole number may be too large: whoever compares knows what that means.
