@@ -1,5 +1,8 @@
 """Gates: operations on arrays, each with its forward and its backward, in plain NumPy."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from gates.arithmetic import (
     AddGate,
     DivideGate,
@@ -13,7 +16,6 @@ from gates.arithmetic import (
     PowerGate,
     SubtractGate,
 )
-from gates.checking import Report, check_gate, parametrize_with_gate_checks
 from gates.contract import ElementwiseGate, Gate, GateError
 from gates.layers import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, SoftmaxLayer, Softplus, Tanh
 from gates.losses import OutputGate
@@ -27,6 +29,9 @@ from gates.shaping import (
     SumGate,
     TransposeGate,
 )
+
+if TYPE_CHECKING:
+    from gates.checking import Report, check_gate, parametrize_with_gate_checks
 
 __all__ = [
     "ELU",
@@ -70,3 +75,10 @@ __all__ = [
     "check_gate",
     "parametrize_with_gate_checks",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the proofs when they are first asked for: they take as long as all the rest."""
+    if name in ("Report", "check_gate", "parametrize_with_gate_checks"):
+        return getattr(importlib.import_module("gates.checking"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

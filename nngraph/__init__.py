@@ -1,11 +1,16 @@
 """nngraph: write a gate by hand in plain NumPy; prove it, see it, and train with it."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from nngraph.architecture import Dense
-from nngraph.checking import check_graph, check_model
 from nngraph.graph import Graph, Values
 from nngraph.model import Model
 from nngraph.nodes import Constant, GraphError, Input, Node, Parameter
 from nngraph.training import DivergenceError
+
+if TYPE_CHECKING:
+    from nngraph.checking import check_graph, check_model
 
 __version__ = "0.1.0"
 
@@ -23,3 +28,10 @@ __all__ = [
     "check_graph",
     "check_model",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the proofs when they are first asked for: they take as long as all the rest."""
+    if name in ("check_graph", "check_model"):
+        return getattr(importlib.import_module("nngraph.checking"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

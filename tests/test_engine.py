@@ -546,14 +546,13 @@ def test_take_along_axis(shape: tuple[int, ...]) -> None:
 
 
 def test_masks_times_numbers() -> None:
-    """A mask that is converted and multiplied is multiplied as it is; one of the data is converted once."""
+    """Masks that meet numbers are converted, those of the data once, so that NumPy needs no buffers for it in a step."""
     draft = Draft(x=A, w=B)
-    mask = draft.do(astype, draft.do(np.greater, draft["w"], 0), np.dtype(float))
-    data = draft.do(np.less, draft["x"], 0)
+    mask, data = draft.do(np.greater, draft["w"], 0), draft.do(np.less, draft["x"], 0)
     program = draft.program(draft.do(np.multiply, mask, draft["w"]), draft.do(np.multiply, data, draft["w"]))
-    optimized = drop(lower(program, {draft["w"]}))
-    (converted,) = (o for o in optimized.operations if o.function is astype)
-    assert converted.variables == (data,)
+    first, second = split(lower(program, {draft["w"]}), {draft["w"]})
+    for part, converted in ((first, data), (second, mask)):
+        assert [o.variables for o in part.operations if o.function is astype] == [(converted,)]
     for found, expected in zip(run(program, [A, B]), program.evaluate(A, B), strict=True):
         np.testing.assert_array_equal(found, expected)
 
@@ -805,7 +804,7 @@ def test_loading_again_after_steps() -> None:
     ids=str,
 )
 def test_biases_are_joined_to_the_products(widths: list[int], products: int, dtype: Any) -> None:
-    """Tall thin layers have one product for ``X W + b`` and one for both gradients; all else stays; values as before."""
+    """Tall thin layers have one product for ``X W + b`` and one for both gradients; others stay; values as before."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((200, widths[0])).astype(dtype), rng.integers(0, widths[-1], 200)
     model = Model(widths, dtype=dtype, random_state=0, initializer=published)

@@ -18,8 +18,8 @@ from gates.arrays import Array
 #
 # In column order reductions over the few features, and the broadcast of the bias, run along the many examples; in row
 # order NumPy starts an inner loop for every example. Data come in rows, though, and must be turned; from about 32
-# columns on that and the products cost what the rest gains. So: columns for at most 32 features, and at least four times
-# as many examples.
+# columns on that and the products cost what the rest gains. So: columns for at most 32 features, and at least four
+# times as many examples.
 MOST_COLUMNS = 32
 
 

@@ -24,7 +24,6 @@ class Lowering:
         self.operations: list[Operation] = []
         self.constants = dict(program.constants)
         self.guards = list(program.guards)
-        self.made: dict[Variable, Operation] = {}
         # What changes in every step, while the rest is computed once for its data.
         self.varying = set(varying)
 
@@ -40,7 +39,6 @@ class Lowering:
         if operation.kind == "call" or any(v in self.varying for v in operation.variables):
             self.varying.add(operation.output)
         self.operations.append(operation)
-        self.made[operation.output] = operation
 
 
 def lower(program: Program, varying: set[Variable]) -> Program:
@@ -53,8 +51,7 @@ def lower(program: Program, varying: set[Variable]) -> Program:
         The inputs that change from step to step.
     """
     lowering = Lowering(program, varying)
-    for given in program.operations:
-        operation = _plain_masks(lowering, given)
+    for operation in program.operations:
         rule = RULES.get(operation.function)
         # A rule takes the array as the first argument: np.sum(a=x) is left as it is.
         if operation.output.shape is None or not (rule and operation.arguments and rule(lowering, operation)):
@@ -63,28 +60,13 @@ def lower(program: Program, varying: set[Variable]) -> Program:
     return program.after("lower to NumPy's C functions", lowering.operations, constants=constants, guards=guards)
 
 
-def _plain_masks(lowering: Lowering, operation: Operation) -> Operation:
-    """Multiply by booleans as they are: ``(X > 0).astype(float) * dZ`` without the conversion."""
-    if operation.function is not np.multiply:
-        return operation
-    table = {}
-    for v in operation.variables:
-        made = lowering.made.get(v)
-        if made is not None and made.function is astype and v in lowering.varying:
-            source = made.arguments[0]
-            others = [w for w in operation.variables if w is not v]
-            if source.dtype == bool and others and all(w.dtype == operation.output.dtype for w in others):
-                table[v] = source
-    return operation.substitute(table)
-
-
 def _real_masks(lowering: Lowering, operation: Operation) -> Operation:
-    """Convert booleans that meet floats once, where they do not change from step to step."""
+    """Convert booleans that meet floats into an array of ours: NumPy would take a new buffer for that in every step."""
     if not isinstance(operation.function, np.ufunc) or operation.output.dtype is None:
         return operation
     dtype, table = operation.output.dtype, {}
     for v in operation.variables:
-        if dtype.kind == "f" and v.dtype == bool and v.shape and v not in lowering.varying:
+        if dtype.kind == "f" and v.dtype == bool and v.shape:
             table[v] = lowering.write(astype, v, dtype, like=(v.shape, dtype))
     return operation.substitute(table)
 
