@@ -7,7 +7,7 @@ from nngraph.architecture import Dense
 from nngraph.graph import Graph, Values
 from nngraph.model import Model
 from nngraph.nodes import Constant, GraphError, Input, Node, Parameter
-from nngraph.training import DivergenceError
+from nngraph.objective import DivergenceError
 
 if TYPE_CHECKING:
     from nngraph.checking import check_graph, check_model

@@ -20,7 +20,7 @@ from nngraph.capture.graphs import Recording, Scale, record_function, record_ste
 from nngraph.graph import Graph
 from nngraph.nodes import Node
 from nngraph.program.printing.literals import array_literal
-from nngraph.training import next_value
+from nngraph.steps import next_value
 
 # Recorded twice, on these numbers of rows: where the two texts differ by them, any number will do.
 ROWS = (23, 29)

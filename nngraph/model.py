@@ -22,9 +22,11 @@ from nngraph.export import prediction_source, step_source, write_module
 from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
 from nngraph.nodes import GraphError, Input, Node, ParameterViews
+from nngraph.objective import ADVICE, Objective
 from nngraph.program.recorded import RecordedProgram
 from nngraph.progress import progress_bar
-from nngraph.training import ADVICE, Captured, Descent, Flat, NodeByNode, Objective, Steps, gradient_descent
+from nngraph.steps import Captured, Descent, Flat, NodeByNode, Steps
+from nngraph.training import gradient_descent
 from nngraph.validation import features, float_type, generator, instance, not_negative, targets, whole_number
 
 

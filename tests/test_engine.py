@@ -546,7 +546,7 @@ def test_take_along_axis(shape: tuple[int, ...]) -> None:
 
 
 def test_masks_times_numbers() -> None:
-    """Masks that meet numbers are converted, those of the data once, so that NumPy needs no buffers for it in a step."""
+    """Masks that meet numbers are converted, those of the data once: NumPy needs no buffers for it in a step."""
     draft = Draft(x=A, w=B)
     mask, data = draft.do(np.greater, draft["w"], 0), draft.do(np.less, draft["x"], 0)
     program = draft.program(draft.do(np.multiply, mask, draft["w"]), draft.do(np.multiply, data, draft["w"]))

@@ -18,6 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_iris
 
 import nngraph.model
+import nngraph.steps
 import nngraph.training
 from gates import Gate, GateError, ReLU, SquaredError, Tanh
 from nngraph import Dense, DivergenceError, Graph, Input, Model, Parameter
@@ -315,7 +316,7 @@ def trained_alone(monkeypatch, passes, engine="numpy"):
 @pytest.mark.parametrize("engine", ["numpy", "graph"])
 def test_interrupt_while_the_weights_are_written(monkeypatch, engine):
     """Ctrl-C between two parameters that get their values at the end: all get them, and then it is Ctrl-C."""
-    write, calls = nngraph.training.Flat.write, []
+    write, calls = nngraph.steps.Flat.write, []
 
     def half(flat):
         calls.append(flat)
@@ -325,7 +326,7 @@ def test_interrupt_while_the_weights_are_written(monkeypatch, engine):
             raise KeyboardInterrupt
         write(flat)
 
-    monkeypatch.setattr(nngraph.training.Flat, "write", half)
+    monkeypatch.setattr(nngraph.steps.Flat, "write", half)
     model = Model([2, Dense(4, Tanh()), 3], random_state=0, engine=engine)
     with pytest.raises(KeyboardInterrupt):
         model.train(*three_classes(), num_passes=3)
@@ -529,7 +530,7 @@ def test_interrupt_before_the_first_loss():
         model.train(X, y, num_passes=20)
     objective = model.objective_on(X, y, 0.0)
     model.graph.nodes[model.graph.position("A1")].gate.__init__(0, "forward", KeyboardInterrupt())
-    steps = nngraph.training.NodeByNode(objective)
+    steps = nngraph.steps.NodeByNode(objective)
     with pytest.raises(KeyboardInterrupt):
         nngraph.training.gradient_descent(steps, objective, 20, 0.1, model.loss_history, lambda _passes, _loss: None)
     assert snapshot(model) == before
@@ -542,7 +543,7 @@ def test_the_objective_is_one_graph():
     history = []
     graph = Graph((p - 2.0) ** 2)
     objective = nngraph.training.Objective(graph, {}, 1.0, 0.0)
-    steps = nngraph.training.NodeByNode(objective)
+    steps = nngraph.steps.NodeByNode(objective)
     nngraph.training.gradient_descent(steps, objective, 100, 0.1, history, lambda _passes, _loss: None)
     assert_allclose(p.value, 2, rtol=1e-8)
     assert_allclose(history, [(3 * 0.8**k) ** 2 for k in range(101)], rtol=1e-6, atol=1e-15)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from gates.arrays import Array, as_array, float_dtype, is_number
-from gates.contract import Gate, GateError, run_forward
+from gates.arrays import Array
+from nngraph.capture.face import ArrayFace
 from nngraph.capture.followed import (
     CHANGES,
     COMPUTES,
     LIKE,
-    METHODS,
     SPLITS,
     STATIC,
     VIEWS,
@@ -40,7 +38,7 @@ class Storage:
         self.variable, self.version = variable, 0
 
 
-class Recorder(NDArrayOperatorsMixin):
+class Recorder(ArrayFace):
     """An array to a gate, in all that can be written down; anything else raises Refusal.
 
     A variable of a program never changes. A recorder does: writing into it gives its storage a new variable, and a view
@@ -131,7 +129,7 @@ class Recorder(NDArrayOperatorsMixin):
             if keywords.keys() != {"where"}:
                 self.tape.refuse(f"np.{ufunc.__name__} with where and {', '.join(keywords.keys() - {'where'})}")
             return self._own(out).change(masked, (out, where, ufunc, *inputs))
-        return self._into(out, self._compute(function, inputs, keywords), function)
+        return self._into(out, self.compute(function, inputs, keywords), function)
 
     def __array_function__(self, function: Any, _types: Any, arguments: Any, keywords: Any) -> Any:
         keywords = {key: value for key, value in keywords.items() if key != "like"}
@@ -155,7 +153,7 @@ class Recorder(NDArrayOperatorsMixin):
         if function in VIEWS and not arguments:
             self.tape.refuse(f"{title(function)} with its array by name is not followed")
         out = keywords.pop("out", None)
-        return self._into(out, self._compute(function, arguments, keywords), function)
+        return self._into(out, self.compute(function, arguments, keywords), function)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         self.tape.refuse(
@@ -187,7 +185,7 @@ class Recorder(NDArrayOperatorsMixin):
 
         return mapped(tree, variable)
 
-    def _compute(self, function: Any, arguments: Sequence[Any], keywords: dict[str, Any]) -> Recorder:
+    def compute(self, function: Any, arguments: Sequence[Any], keywords: dict[str, Any]) -> Recorder:
         """Run a function on the real values, write it down, and return what it gave."""
         arguments, real = tuple(arguments), self._real(tuple(arguments))
         written, written_keywords = self._written(arguments), self._written(keywords)
@@ -266,7 +264,7 @@ class Recorder(NDArrayOperatorsMixin):
         """Make a new array of an array's shape: from shapes alone, so that nothing depends on the array."""
         value = np.array(function(self._real(prototype), *self._real(arguments), **self._real(keywords)), order="C")
         if isinstance(prototype, Recorder) and prototype.variable.shape is None and "shape" not in keywords:
-            return self._compute(function, (prototype, *arguments), keywords)
+            return self.compute(function, (prototype, *arguments), keywords)
         make: Any = np.ones if function is np.ones_like else np.zeros
         first: tuple[Any, ...] = ()
         if function is np.full_like:
@@ -285,162 +283,6 @@ class Recorder(NDArrayOperatorsMixin):
         before = (slice(None),) * (axis % self.value.ndim)
         return [self[(*before, slice(a, b))] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
-    # --- What an array has -------------------------------------------------------------------------------------------
-
-    def __getitem__(self, index: Any) -> Recorder:
-        return self._compute(operator.getitem, (self, _plain_slices(index)), {})
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self.change(operator.setitem, (self, _plain_slices(index), value))
-
-    def static(self) -> Array:
-        """Return the real value, of which shapes may be asked."""
-        if self.variable.shape is None:
-            self.tape.refuse("asks for the shape of what was selected by a mask, which depends on the data")
-        return self.value
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.static().shape
-
-    @property
-    def size(self) -> int:
-        return self.static().size
-
-    @property
-    def nbytes(self) -> int:
-        return self.static().nbytes
-
-    @property
-    def ndim(self) -> int:
-        return self.value.ndim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.value.dtype
-
-    @property
-    def itemsize(self) -> int:
-        return self.value.itemsize
-
-    @property
-    def flags(self) -> Any:
-        return self.value.flags
-
-    def __len__(self) -> int:
-        return len(self.static())
-
-    def __iter__(self) -> Iterator[Recorder]:
-        return (self[i] for i in range(len(self)))
-
-    @property
-    def T(self) -> Any:
-        return np.transpose(self)
-
-    @property
-    def mT(self) -> Any:
-        return np.swapaxes(self, -1, -2)
-
-    @property
-    def real(self) -> Any:
-        return np.real(self)
-
-    @property
-    def imag(self) -> Any:
-        return np.imag(self)
-
-    def reshape(self, *shape: Any, **keywords: Any) -> Any:
-        """As an array's."""
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **keywords)
-
-    def transpose(self, *axes: Any) -> Any:
-        """As an array's."""
-        return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
-
-    def flatten(self) -> Any:
-        """As an array's."""
-        return np.copy(np.reshape(self, -1))
-
-    def astype(self, dtype: Any, *, copy: bool = True, **keywords: Any) -> Any:
-        """As an array's."""
-        if keywords:
-            self.tape.refuse(f"astype with {', '.join(keywords)} is not followed")
-        if not copy and self.value.dtype == dtype:
-            return self
-        return self._compute(astype, (self, np.dtype(dtype)), {})
-
-    def __copy__(self) -> Any:
-        return np.copy(self)
-
-    def __deepcopy__(self, _memo: Any) -> Any:
-        return np.copy(self)
-
-    def fill(self, value: Any) -> None:
-        """As an array's."""
-        self[...] = value
-
-    def __pow__(self, exponent: Any) -> Any:
-        # As ndarray does: some powers have functions of their own, and other last digits than np.power.
-        return np.power(self, exponent) if (simple := self._simple_power(exponent)) is None else simple(self)
-
-    def __ipow__(self, exponent: Any) -> Any:
-        simple = self._simple_power(exponent)
-        this: Any = self
-        return np.power(this, exponent, out=this) if simple is None else simple(this, out=this)
-
-    def _simple_power(self, exponent: Any) -> np.ufunc | None:
-        if type(exponent) not in (int, float) or self.value.dtype.kind != "f":
-            return None
-        return {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}.get(exponent)
-
-    # --- What depends on values --------------------------------------------------------------------------------------
-
-    def __bool__(self) -> bool:
-        answer = bool(self.value)
-        # A number is true if it is not zero: other data may have another number, as long as it is as true.
-        asked: Any = self if self.value.dtype == bool else np.not_equal(self, 0)
-        self.tape.guard(asked.variable, answer, "a branch is taken on a value that")
-        return answer
-
-    def __index__(self) -> int:
-        answer = operator.index(self.value)
-        self.tape.guard(self.variable, answer, "a whole number that")
-        return answer
-
-    def __int__(self) -> int:
-        if self.value.dtype.kind not in "iu":
-            self.tape.refuse("int(x) makes a plain number of a value")
-        return self.__index__()
-
-    def __float__(self) -> float:
-        self.tape.refuse("float(x) makes a plain number of a value")
-
-    def __getattr__(self, name: str) -> Any:
-        # Protocols look for special names, and take their absence for an answer.
-        if name.startswith("__"):
-            raise AttributeError(name)
-        self.tape.refuse(f"x.{name} is not followed")
-
-    def __repr__(self) -> str:
-        return f"<recorder of {self.value.shape} {self.value.dtype}>"
-
-    def apply_gate(self, gate: Gate, inputs: Sequence[Any], _name: str | None) -> Any:
-        """Apply a gate within a gate."""
-        given: list[Any] = [x if isinstance(x, Recorder) else as_array(x, "an input", GateError) for x in inputs]
-        dtype = float_dtype([a for a, x in zip(given, inputs, strict=True) if not is_number(x)])
-        pairs = zip(given, inputs, strict=True)
-        return run_forward(gate, [a.astype(dtype) if is_number(x) and dtype else a for a, x in pairs])
-
-
-def _plain_slices(index: Any) -> Any:
-    """Return an index whose slices have plain bounds: the shape follows from them, so they are asked for."""
-    if isinstance(index, tuple):
-        return tuple(_plain_slices(part) for part in index)
-    if isinstance(index, slice):
-        bounds = (index.start, index.stop, index.step)
-        return slice(*(operator.index(x) if isinstance(x, Recorder) else x for x in bounds))
-    return index
-
 
 def _locked(x: Any) -> Any:
     """Return an array's view that cannot be written into; anything else as it is."""
@@ -448,15 +290,3 @@ def _locked(x: Any) -> Any:
         x = x.view()
         x.flags.writeable = False
     return x
-
-
-def _method(function: Any) -> Callable[..., Any]:
-    def method(self: Recorder, *arguments: Any, **keywords: Any) -> Any:
-        return function(self, *arguments, **keywords)
-
-    method.__doc__ = "As an array's."
-    return method
-
-
-for _name, _function in METHODS.items():
-    setattr(Recorder, _name, _method(_function))
