@@ -43,7 +43,7 @@ class Comparison:
     ) -> None:
         self.graph, self.scale, self.gradient = graph, scale, gradient
         sources = zip(graph.nodes, graph.sources(feeds, {}), strict=True)
-        self._values = [np.array(theta[n]) if isinstance(n, Parameter) else value for n, value in sources]
+        self._values = [theta[n].view() if isinstance(n, Parameter) else value for n, value in sources]
         for value in self._values:
             value.flags.writeable = False
         with np.errstate(all="ignore"):

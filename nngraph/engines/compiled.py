@@ -64,7 +64,8 @@ class Compiled:
         # Twice, if one output is to be written to two places.
         wanted = list(zip(program.outputs, into, strict=False))
         lowered = drop(share(simplify(lower(program, varying))))
-        self.program, beside = with_ones(lowered, given, {v: place for v, place in wanted if place is not None})
+        places = {v: place for v, place in wanted if place is not None}
+        self.program, beside, beside_bytes = with_ones(lowered, given, places)
         data, steps = split(self.program, varying)
         # A given array, a part of one with ones beside it, or a buffer.
         arrays = {v: empty(v.shape or (), v.dtype) for v in program.inputs if v not in given and v not in beside}
@@ -96,8 +97,9 @@ class Compiled:
         self._load, self.step = writer.namespace["load"], writer.namespace["step"]
         if self.program.quiet:
             self._load, self.step = (np.errstate(all="ignore")(function) for function in (self._load, self.step))
-        own = [array for v, array in arrays.items() if v not in given]
-        self.buffer_bytes = writer.pool.bytes + sum(a.nbytes for a in (*own, *self.program.constants.values()))
+        own = [array for v, array in arrays.items() if v not in given and v not in beside]
+        made = sum(a.nbytes for a in (*own, *self.program.constants.values()))
+        self.buffer_bytes = writer.pool.bytes + beside_bytes + made
 
     def report(self) -> ProgramReport:
         """Report what the program costs as it is run, and the memory of its buffers."""

@@ -20,7 +20,7 @@ from nngraph.program.program import Operation, Program, Variable
 Places = Mapping[Variable, Array]
 
 
-def with_ones(program: Program, given: Places, wanted: Places) -> tuple[Program, dict[Variable, Array]]:
+def with_ones(program: Program, given: Places, wanted: Places) -> tuple[Program, dict[Variable, Array], int]:
     """Join the product and the sum of every layer that allows it, and the two gradients.
 
     Parameters
@@ -36,17 +36,20 @@ def with_ones(program: Program, given: Places, wanted: Places) -> tuple[Program,
     program : Program
     places : dict from variable to array
         Where what lies beside ones, and joined gradients, must be written.
+    bytes : int
+        The memory of what lies beside ones.
     """
     layers = _Layers(program, given, wanted)
     for operation in program.operations:
         if operation.function is np.add and operation.kind == "compute":
             layers.join(operation)
-    return program.after("a column of ones for the biases", layers.operations()), layers.places
+    return program.after("a column of ones for the biases", layers.operations()), layers.places, layers.bytes
 
 
 class _Layers:
     def __init__(self, program: Program, given: Places, wanted: Places) -> None:
         self.places: dict[Variable, Array] = {}
+        self.bytes = 0
         self._program, self._given, self._wanted = program, given, wanted
         self._made = {operation.output: operation for operation in program.operations}
         self._reads = Counter(v for operation in program.operations for v in operation.variables)
@@ -74,6 +77,7 @@ class _Layers:
         new = []
         if first:
             whole = np.ones(X1.shape, X.dtype, "F")
+            self.bytes += whole.nbytes
             self.places[X] = whole[:, :-1]
             new.append(Operation(_returning(whole), (X,), X1, kind="view"))
         matrix = Variable(Wb.shape, Wb.dtype)
