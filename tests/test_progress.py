@@ -10,6 +10,7 @@ import textwrap
 from types import SimpleNamespace
 
 import pytest
+import rich.progress
 from rich.console import Console
 
 from nngraph import Model, progress
@@ -81,7 +82,7 @@ def test_updates_are_thinned(clock, monkeypatch):
     """Between two updates of the bar an interval passes, however many passes are reported."""
     drawn = []
     monkeypatch.setattr(
-        progress.Progress, "update", lambda _self, _task, completed, loss: drawn.append((completed, loss))
+        rich.progress.Progress, "update", lambda _self, _task, completed, loss: drawn.append((completed, loss))
     )
     with progress_bar(10**6, terminal()) as update:
         for passes in range(3000):
