@@ -225,31 +225,35 @@ class Model:
             Call its `load`, `compute` and `update` for every step, and `finish` at the end.
         """
         epsilon, reg_lambda = not_negative(epsilon, "epsilon"), not_negative(reg_lambda, "reg_lambda")
-        flat, _ = self._captured("gradient")
 
         def steps_on(X: Any, y: Any) -> Steps:
             return self._steps(self.objective_on(X, y, reg_lambda), "gradient", stays=False)
 
-        return Descent(steps_on, flat, epsilon, reg_lambda)
+        return Descent(steps_on, self._flat(), epsilon, reg_lambda)
 
     def _steps(self, objective: Objective, what: Literal["loss", "gradient"], *, stays: bool) -> Steps:
         """Return how the loss, and its gradient if wanted, are computed on data that stay or that others follow."""
-        flat, engine = self._captured(what)
+        flat = self._flat() if what == "gradient" else Flat(self.graph.parameters)
         if self.engine == "numpy":
-            compiled = engine.load(objective.feeds, stays=stays)
+            compiled = self._captured(what).load(objective.feeds, stays=stays)
             if compiled is not None:
                 return Captured(compiled, flat, str(self._X.name))
         return NodeByNode(objective, flat)
 
-    def _captured(self, what: Literal["scores", "loss", "gradient"]) -> tuple[Flat, Engine]:
-        """Return the engine that computes something, and where it has the parameters."""
-        found: tuple[Flat, Engine] | None = self._engines.get(what)
+    def _flat(self) -> Flat:
+        """Return the vectors in which training has the parameters and their gradients."""
+        found: Flat = self._engines.setdefault("flat", self._engines.get("flat") or Flat(self.graph.parameters))
+        return found
+
+    def _captured(self, what: Literal["scores", "loss", "gradient"]) -> Engine:
+        """Return the engine that computes something."""
+        found: Engine | None = self._engines.get(what)
         if found is None:
-            flat, graph = Flat(self.graph.parameters), self._scorer if what == "scores" else self.graph
             if what == "gradient":
-                found = flat, Engine(graph, flat.values, flat.gradients, self._scale)
+                flat = self._flat()
+                found = Engine(self.graph, flat.values, flat.gradients, self._scale)
             else:
-                found = flat, Engine(graph)
+                found = Engine(self._scorer if what == "scores" else self.graph)
             found = self._engines.setdefault(what, found)
         return found
 
@@ -385,7 +389,7 @@ class Model:
             rows = feeds[self._X]
             if len(rows) > block_rows(rows):
                 return float(self.output(self._scores(rows), feeds[self._y]))
-            found = self._captured("loss")[1].run(feeds)
+            found = self._captured("loss").run(feeds)
             if found is not None:
                 return float(found)
         return float(self.graph.evaluate(feeds)["loss"])
@@ -458,7 +462,7 @@ class Model:
     def _scores(self, X: Any) -> Array:
         rows = self._rows(X)
         if self.engine == "numpy":
-            found = self._captured("scores")[1].run_rows(self._X, rows)
+            found = self._captured("scores").run_rows(self._X, rows)
             if found is not None:
                 return found
         return self._scorer.evaluate({self._X: rows})[self.scores].copy()

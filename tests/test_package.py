@@ -36,7 +36,7 @@ FLOORS = [
     ["nngraph.graph"],
     ["nngraph.program.program"],
     ["nngraph.program.functions"],
-    ["nngraph.program.passes", "nngraph.program.flops"],
+    ["nngraph.program.passes", "nngraph.program.flops", "nngraph.program.memory"],
     ["nngraph.program.printing.special", "nngraph.program.printing.names"],
     ["nngraph.program.printing.literals"],
     ["nngraph.program.printing.expressions", "nngraph.program.printing.legible", "nngraph.program.printing.memory"],

@@ -15,6 +15,7 @@ from nngraph.capture.graphs import record_forward, record_gradient
 from nngraph.engines.compiled import Compiled
 from nngraph.program.flops import flops
 from nngraph.program.functions import astype, masked
+from nngraph.program.memory import planned_bytes
 from nngraph.program.passes import optimize
 from nngraph.program.program import Operation, Program, Variable
 from nngraph.program.report import human_bytes, report
@@ -131,6 +132,18 @@ def test_the_moons_step():
     assert repr(found) == str(found)
 
 
+def test_planned_bytes():
+    """A chain of elementwise operations needs one buffer; what is read again later keeps its own, and inputs count not."""
+    X, W = Input("X"), Parameter(np.ones((5, 3)), "W")
+    chain = Tanh()(Tanh()(Tanh()(X @ W)))
+    forward = record_forward(Graph(chain), {"X": np.ones((40, 5))}).program
+    assert planned_bytes(forward) == 40 * 3 * 8
+    gradient = optimize(record_gradient(Graph(SumGate()(chain)), {"X": np.ones((40, 5))}).program)
+    # The three values that the backward reads, two gradients on their way, W's, and the loss.
+    assert 3 * 960 <= planned_bytes(gradient) <= 6 * 960 + 120 + 8
+    assert report(gradient).buffer_bytes == planned_bytes(gradient)
+
+
 class Opaque(Gate):
     """``Z = X / max(X)``, with a number that no program can have."""
 
@@ -157,7 +170,7 @@ def test_opaque_gates_and_unknown_functions():
     found = report(record_forward(Graph(node), {"X": np.eye(3)}).program)
     text = str(found)
     assert found.flops == 9
-    assert text.startswith("3 operations, at least 9 FLOPs per run, 0 guards, 1 opaque call\n  for X (3, 3)\n")
+    assert text.startswith("3 operations, at least 9 FLOPs per run, 144 bytes of buffers, 0 guards, 1 opaque call\n")
     assert [cost.name for cost in found.costs] == ["inv", "opaque gates", "tanh"]
     assert "  inv               1      ?\n" in text
     assert "  called as they are:\n    - Opaque at node 'scaled', forward: float(x) makes a plain number" in text
@@ -166,7 +179,8 @@ def test_opaque_gates_and_unknown_functions():
 
 def test_small_and_large():
     """A program without anything, and one with many inputs."""
-    assert str(report(Program((), (), ()))).startswith("0 operations, 0 FLOPs per run, 0 guards\n  for no inputs\n")
+    empty = "0 operations, 0 FLOPs per run, 0 bytes of buffers, 0 guards\n  for no inputs\n"
+    assert str(report(Program((), (), ()))).startswith(empty)
     inputs = tuple(Variable((2, 2), np.dtype(float), f"W{i}") for i in range(200))
     text = str(report(Program(inputs, (), ()), 0))
     assert "0 bytes of buffers" in text

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gates.arrays import Array
-from gates.contract import Gate, run_backward, run_forward
+from gates.contract import Gate, GateError, run_backward, run_forward
 from nngraph.capture.recorder import Recorder
 from nngraph.capture.tape import Tape
 from nngraph.graph import Graph
@@ -54,7 +54,7 @@ class Factor:
         return np.asarray(self.function(*inputs), self.dtype)
 
 
-class ImpureError(Exception):
+class ImpureError(GateError):
     """A gate keeps something on itself, so that it is not the same from one call to the next."""
 
 

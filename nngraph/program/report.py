@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nngraph.program.flops import flops
+from nngraph.program.memory import planned_bytes
 from nngraph.program.program import Opaque, Operation, Program
 
 WIDTH = 80
@@ -50,8 +51,8 @@ class ProgramReport:
     passes : tuple of (name, operations before or None, operations after)
     costs : tuple of Cost
         By function, the most expensive first.
-    buffer_bytes : int or None
-        The memory of its buffers, if given.
+    buffer_bytes : int
+        The memory of its buffers.
     guards : int
         How often a gate asked the data for something while the program was recorded.
     opaque : tuple of Opaque
@@ -61,7 +62,7 @@ class ProgramReport:
     inputs: tuple[str, ...]
     passes: tuple[tuple[str, int | None, int], ...]
     costs: tuple[Cost, ...]
-    buffer_bytes: int | None
+    buffer_bytes: int
     guards: int
     opaque: tuple[Opaque, ...]
 
@@ -79,8 +80,7 @@ class ProgramReport:
         """Return the first line: ``47 operations, 28,415 FLOPs per run, 13.4 kB of buffers, 1 guard``."""
         unknown = any(cost.flops is None for cost in self.costs)
         parts = [many(self.operations, "operation"), f"{'at least ' * unknown}{self.flops:,} FLOPs per run"]
-        if self.buffer_bytes is not None:
-            parts.append(f"{human_bytes(self.buffer_bytes)} of buffers")
+        parts.append(f"{human_bytes(self.buffer_bytes)} of buffers")
         return ", ".join(
             [*parts, many(self.guards, "guard"), *[many(len(self.opaque), "opaque call")] * bool(self.opaque)]
         )
@@ -128,7 +128,7 @@ def report(program: Program, buffer_bytes: int | None = None) -> ProgramReport:
     ----------
     program : Program
     buffer_bytes : int, optional
-        The memory of the buffers that it is bound to.
+        The memory of the buffers that it is bound to; by default what `planned_bytes` says that it needs.
 
     Returns
     -------
@@ -138,6 +138,8 @@ def report(program: Program, buffer_bytes: int | None = None) -> ProgramReport:
     before = [None, *(count for _, count in program.passes)]
     passes = [(name, count, after) for (name, after), count in zip(program.passes, before, strict=False)]
     inputs = tuple(f"{variable.name} {variable.shape}" for variable in program.inputs)
+    if buffer_bytes is None:
+        buffer_bytes = planned_bytes(program)
     return ProgramReport(
         inputs, tuple(passes), tuple(_costs(program)), buffer_bytes, len(program.guards), program.opaque
     )
