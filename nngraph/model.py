@@ -195,8 +195,9 @@ class Model:
                     print(f"Loss after iteration {passes - 1}: {loss:f}")
                 update(passes, loss)
 
-            steps = self._steps(objective, "gradient" if num_passes else "loss", stays=True)
-            steps.flat.read()
+            what: Literal["gradient", "loss"] = "gradient" if num_passes else "loss"
+            self._captured(what)[0].read()
+            steps = self._steps(objective, what, stays=True)
             penalty, start = objective.value(0.0), max(len(self.loss_history) - 1, 0)
             passes = gradient_descent(steps, objective, num_passes, epsilon, self.loss_history, report)
         if passes < num_passes:

@@ -19,6 +19,7 @@ from nngraph.program.program import GuardError
 def disagreement(
     graph: Graph,
     feeds: Mapping[Node, Array],
+    theta: Mapping[Parameter, Array],
     recording: Recording,
     compiled: Compiled,
     scale: Scale | None,
@@ -27,13 +28,17 @@ def disagreement(
 ) -> str | None:
     """Compare what was compiled with the graph on the data it was recorded on, and the recording on other values.
 
+    The program reads the parameters in `theta`; in the midst of a descent the graph still has those of its beginning.
+
     Returns
     -------
     reason : str or None
         What does not agree, with the name of the gate; None if all agrees.
     """
     with np.errstate(all="ignore"):
-        here = list(graph.sources(feeds, {}))
+        here = graph.sources(feeds, {})
+        for parameter, value in theta.items():
+            here[graph.position(parameter)] = value.copy()
         expected, scope = _by_node(graph, here, scale, gradient=gradient)
         compiled.load()
         compiled.step()

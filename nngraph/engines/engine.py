@@ -91,7 +91,7 @@ class Engine:
             recording = self._record(feeds)
             compiled = self._fill(self._compile(recording, in_place), feeds)
             reason = disagreement(
-                self.graph, feeds, recording, compiled, self.scale, gradient=self._gradient is not None
+                self.graph, feeds, self._theta, recording, compiled, self.scale, gradient=self._gradient is not None
             )
         except ImpureError as error:
             reason = str(error)
