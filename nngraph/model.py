@@ -224,12 +224,12 @@ class Model:
             Call its `load`, `compute` and `update` for every step, and `finish` at the end.
         """
         epsilon, reg_lambda = not_negative(epsilon, "epsilon"), not_negative(reg_lambda, "reg_lambda")
-        flat, _ = self._captured("gradient")
+        flat, engine = self._captured("gradient")
 
         def steps_on(X: Any, y: Any) -> Steps:
             return self._steps(self.objective_on(X, y, reg_lambda), "gradient", stays=False)
 
-        return Descent(steps_on, flat, epsilon, reg_lambda)
+        return Descent(steps_on, engine.settings, flat, epsilon, reg_lambda)
 
     def _steps(self, objective: Objective, what: Literal["loss", "gradient"], *, stays: bool) -> Steps:
         """Return how the loss, and its gradient if wanted, are computed on data that stay or that others follow."""
@@ -237,7 +237,7 @@ class Model:
         if self.engine == "numpy":
             compiled = engine.load(objective.feeds, stays=stays)
             if compiled is not None:
-                return Captured(compiled, flat, str(self._X.name))
+                return Captured(compiled, flat, self.graph, str(self._X.name))
         return NodeByNode(objective, flat)
 
     def _captured(self, what: Literal["scores", "loss", "gradient"]) -> tuple[Flat, Engine]:

@@ -12,7 +12,7 @@ import numpy as np
 from gates.arrays import Array
 from nngraph.engines.compiled import Compiled
 from nngraph.graph import Graph, Values
-from nngraph.nodes import Parameter
+from nngraph.nodes import Constant, Parameter
 from nngraph.program.program import GuardError
 
 # For how many shapes of data one descent keeps how to take a step.
@@ -175,15 +175,20 @@ class NodeByNode:
 class Captured:
     """Steps of a compiled program, which writes the gradient while it computes the loss."""
 
-    def __init__(self, compiled: Compiled, flat: Flat, X: str) -> None:
+    def __init__(self, compiled: Compiled, flat: Flat, graph: Graph, X: str) -> None:
         self.flat, self.buffer_bytes = flat, compiled.buffer_bytes
         self._step, self._loss = compiled.step, compiled.outputs[0]
         self._load, self._X, self._y = compiled.load, compiled.inputs[X], compiled.inputs["y"]
+        named = zip(graph.nodes, graph.names, strict=True)
+        constants = [(node, compiled.inputs.get(name)) for node, name in named if isinstance(node, Constant)]
+        self._constants = [(node, place) for node, place in constants if place is not None]
 
     def reload(self, X: Array, y: Array) -> bool:
         """Take other data of the same shape; return False if a gate takes another branch on them."""
         np.copyto(self._X, X)
         np.copyto(self._y, y)
+        for constant, place in self._constants:
+            np.copyto(place, constant.value)
         try:
             self._load()
         except GuardError:
@@ -259,8 +264,15 @@ class Descent:
     array([0, 1, 1, 1])
     """
 
-    def __init__(self, steps_on: Callable[[Any, Any], Steps], flat: Flat, epsilon: float, reg_lambda: float) -> None:
-        self.flat = flat
+    def __init__(
+        self,
+        steps_on: Callable[[Any, Any], Steps],
+        settings: Callable[[], Any],
+        flat: Flat,
+        epsilon: float,
+        reg_lambda: float,
+    ) -> None:
+        self.flat, self._settings = flat, settings
         self.update = GradientStep(flat, epsilon, reg_lambda)
         self._steps_on = steps_on
         self._steps: dict[Any, Steps] = {}
@@ -276,7 +288,7 @@ class Descent:
             Examples and their targets, as in `Model.train`. Data of a shape and dtype that were there before are copied
             into the same place, and only the output looks at them again.
         """
-        key = X.shape, X.dtype, y.shape, y.dtype
+        key = self._settings(), X.shape, X.dtype, y.shape, y.dtype
         steps = self._steps.get(key)
         if steps is None or not steps.reload(X, y):
             steps = self._steps[key] = self._steps_on(X, y)

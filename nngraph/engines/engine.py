@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
-from gates.contract import Gate
 from nngraph.capture.graphs import ImpureError, Recording, Scale, record_forward, record_gradient
 from nngraph.engines.comparison import disagreement
 from nngraph.engines.compiled import Compiled
 from nngraph.engines.layout import fits
 from nngraph.engines.rows import independent
+from nngraph.engines.settings import state
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node, Parameter
 from nngraph.program.program import GuardError
@@ -52,6 +52,8 @@ class Engine:
         self.graph, self.scale = graph, scale
         self._theta = theta or {p: p.value for p in graph.parameters}
         self._gradient = gradient
+        self._gates = list({id(node.gate): node.gate for node in graph.nodes if node.gate is not None}.values())
+        self._constants = [node for node in graph.nodes if isinstance(node, Constant)]
         self.lock = threading.RLock()
         self._programs: OrderedDict[Any, Compiled] = OrderedDict()
         # The gates' settings for which there is no program, and those for which it is known whether blocks will do.
@@ -73,7 +75,7 @@ class Engine:
         UserWarning
             If a gate is not pure, or a program does not give what the graph gives.
         """
-        settings = self._settings()
+        settings = self.settings()
         if settings == self._refused:
             return None
         in_place = {n: a for n, a in feeds.items() if stays and a.nbytes > LARGE and fits(a)}
@@ -122,7 +124,7 @@ class Engine:
         """
         size = min(1 << (len(rows) - 1).bit_length(), block_rows(rows))
         with self.lock:
-            settings = self._settings()
+            settings = self.settings()
             if self._rows_of != settings:
                 self._rows_of, self._in_blocks = settings, independent(self.graph, data, rows)
             if self._in_blocks:
@@ -148,8 +150,13 @@ class Engine:
             result[start : start + size] = compiled.outputs[0][: len(block)]
         return result
 
-    def _settings(self) -> Any:
-        return tuple(_state(node.gate) for node in self.graph.nodes if node.gate is not None)
+    def settings(self) -> Any:
+        """Return what a program depends on beside the data: it holds for what is equal to this."""
+        # Of constants, numbers are part of a program, and arrays are copied into it.
+        return (
+            *[state(gate) for gate in self._gates],
+            *[state(n.value) if n.is_number else (n.value.shape, n.value.dtype) for n in self._constants],
+        )
 
     def _bytes(self) -> int:
         return sum(compiled.buffer_bytes for compiled in self._programs.values())
@@ -195,18 +202,3 @@ def _filled(block: Array, size: int) -> Array:
     if len(block) == size:
         return block
     return np.concatenate([block, np.repeat(block[-1:], size - len(block), axis=0)])
-
-
-def _state(value: Any) -> Any:
-    """Return what a program depends on of a gate: its settings, by value as far as they are plain."""
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        return type(value), value
-    if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.str, value.tobytes()
-    if isinstance(value, tuple | list):
-        return tuple(_state(part) for part in value)
-    if isinstance(value, dict):
-        return tuple((_state(key), _state(part)) for key, part in value.items())
-    if isinstance(value, Gate):
-        return type(value), _state(getattr(value, "__dict__", None))
-    return id(value)
