@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gates.arrays import Array
-from gates.contract import Gate, GateError
+from gates.contract import Gate, GateError, run_forward
 from gates.layers import Tanh
 from gates.losses import OutputGate
 from gates.outputs import Softmax
@@ -119,10 +119,11 @@ class Model:
         self.loss_history: list[float] = []
         self.engine = engine
         self._engines: dict[str, Any] = {}
+        self._told: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # Programs are recorded anew: they hold data.
-        return {**self.__dict__, "_engines": {}}
+        return {**self.__dict__, "_engines": {}, "_told": set()}
 
     @property
     def W(self) -> ParameterViews:
@@ -227,7 +228,8 @@ class Model:
         flat, engine = self._captured("gradient")
 
         def steps_on(X: Any, y: Any) -> Steps:
-            return self._steps(self.objective_on(X, y, reg_lambda), "gradient", stays=False)
+            # Copies: the caller may fill the same arrays with the next batch.
+            return self._steps(self.objective_on(X, y, reg_lambda).copy(), "gradient", stays=False)
 
         return Descent(steps_on, engine.settings, flat, epsilon, reg_lambda)
 
@@ -246,9 +248,9 @@ class Model:
         if found is None:
             flat, graph = Flat(self.graph.parameters), self._scorer if what == "scores" else self.graph
             if what == "gradient":
-                found = flat, Engine(graph, flat.values, flat.gradients, self._scale)
+                found = flat, Engine(graph, flat.values, flat.gradients, self._scale, self._told)
             else:
-                found = flat, Engine(graph)
+                found = flat, Engine(graph, told=self._told)
             found = self._engines.setdefault(what, found)
         return found
 
@@ -383,11 +385,17 @@ class Model:
         if self.engine == "numpy":
             rows = feeds[self._X]
             if len(rows) > block_rows(rows):
-                return float(self.output(self._scores(rows), feeds[self._y]))
+                return self._loss_of(self._scores(rows), feeds[self._y])
             found = self._captured("loss")[1].run(feeds)
             if found is not None:
                 return float(found)
         return float(self.graph.evaluate(feeds)["loss"])
+
+    def _loss_of(self, scores: Array, y: Array) -> float:
+        """Return the loss, with errors that are the graph's."""
+        loss = self.graph.nodes[self.graph.position("loss")]
+        names = [self.graph.names[self.graph.position(node)] for node in loss.inputs]
+        return float(run_forward(self.output, [scores, y], f"{type(self.output).__name__} at node 'loss'", names))
 
     def predict(self, X: Any) -> Array:
         """Predict.

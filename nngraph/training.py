@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,6 +64,10 @@ class Objective:
     feeds: Mapping[Any, Array]
     scale: float
     reg_lambda: float
+
+    def copy(self) -> Objective:
+        """Return the objective on copies of the data."""
+        return replace(self, feeds={node: array.copy() for node, array in self.feeds.items()})
 
     def forward(self) -> Values:
         """Compute every node."""

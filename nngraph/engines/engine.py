@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections import OrderedDict
@@ -40,6 +41,8 @@ class Engine:
         there is the forward only.
     scale : (callable, nodes), optional
         What the loss is multiplied by, see `record_gradient`.
+    told : set of str, optional
+        What was warned of, and is not again: shared by engines that have the same gates.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Engine:
         theta: Mapping[Parameter, Array] | None = None,
         gradient: Mapping[Parameter, Array] | None = None,
         scale: Scale | None = None,
+        told: set[str] | None = None,
     ) -> None:
         self.graph, self.scale = graph, scale
         self._theta = theta or {p: p.value for p in graph.parameters}
@@ -58,8 +62,9 @@ class Engine:
         self._programs: OrderedDict[Any, Compiled] = OrderedDict()
         # The gates' settings for which there is no program, and those for which it is known whether blocks will do.
         self._refused: Any = None
+        self._told = set() if told is None else told
         self._rows_of: Any = None
-        self._in_blocks = False
+        self._in_blocks: bool | None = None
 
     def load(self, feeds: Mapping[Node, Array], *, stays: bool = False) -> Compiled | None:
         """Return the program for these data, with the data in it; None if the graph must be run node by node.
@@ -99,7 +104,10 @@ class Engine:
             reason = str(error)
         if reason is not None:
             self._refused = settings
-            warnings.warn(f"{reason}. The model runs node by node, which is slower", stacklevel=4)
+            if reason not in self._told:
+                self._told.add(reason)
+                text = f"{reason}. The model runs node by node, which is slower"
+                warnings.warn(text, stacklevel=_frames_of_ours())
             return None
         assert compiled is not None  # noqa: S101 - there is a reason otherwise
         if key is not None and compiled.buffer_bytes <= MOST_BYTES:
@@ -125,7 +133,7 @@ class Engine:
         size = min(1 << (len(rows) - 1).bit_length(), block_rows(rows))
         with self.lock:
             settings = self.settings()
-            if self._rows_of != settings:
+            if self._rows_of != settings or self._in_blocks is None:
                 self._rows_of, self._in_blocks = settings, independent(self.graph, data, rows)
             if self._in_blocks:
                 try:
@@ -190,6 +198,14 @@ class Engine:
                 np.copyto(place, value)
         compiled.load()
         return compiled
+
+
+def _frames_of_ours() -> int:
+    """Return the stack level, for who asks, at which the caller of this library stands."""
+    frame, level = sys._getframe(1), 1  # noqa: SLF001 - Python's own way to look at its stack
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __name__.split(".")[0]:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def block_rows(rows: Array) -> int:

@@ -31,13 +31,13 @@ class Itself:
         return id(self.value)
 
 
-def state(value: Any, within: tuple[Any, ...] = (), depth: int = DEPTH) -> Any:
+def state(value: Any, within: tuple[Any, ...] = (), depth: int = DEPTH) -> Any:  # noqa: PLR0911 - a line for each kind
     """Return a value's state: equal, and of one hash, for as long as nothing in it is changed.
 
     Plain values count by value, gates by their class and attributes, all other objects by identity and attributes. What
     a function reads from elsewhere is not seen.
     """
-    kind = type(value)
+    kind: Any = type(value)
     if kind in PLAIN:
         return kind, value
     if issubclass(kind, Gate) and not value.__dict__ and not _elsewhere(kind):
