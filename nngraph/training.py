@@ -259,7 +259,7 @@ class Descent:
     >>> X, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 1, 1])
     >>> model = Model([2, 2], random_state=0)
     >>> descent = model.descent(epsilon=0.5, reg_lambda=0)
-    >>> for start in (0, 2, 0, 2, 0, 2, 0, 2):
+    >>> for start in 10 * (0, 2):
     ...     descent.load(X[start : start + 2], y[start : start + 2])
     ...     loss = descent.compute()
     ...     descent.update()

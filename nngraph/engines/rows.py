@@ -18,8 +18,8 @@ def independent(graph: Graph, data: Node, rows: Array) -> bool | None:
 
     It is tried, on some of the rows and others made from them: all together, one by one, and in halves. What depends on
     other rows, on their number, or on the place gives other values there; but for a gate that asks its data for
-    something, which the guards of a program tell. It is tried with other parameters, too: one that is zero hides what it
-    is multiplied with.
+    something, which the guards of a program tell. It is tried with other parameters, too: one that is zero hides what
+    it is multiplied with.
 
     Parameters
     ----------
