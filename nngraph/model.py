@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gates.arrays import Array
-from gates.contract import Gate, GateError
+from gates.contract import Gate, GateError, run_forward
 from gates.layers import Tanh
 from gates.losses import OutputGate
 from gates.outputs import Softmax
@@ -121,10 +121,11 @@ class Model:
         self.loss_history: list[float] = []
         self.engine = engine
         self._engines: dict[str, Any] = {}
+        self._told: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # Programs are recorded anew: they hold data.
-        return {**self.__dict__, "_engines": {}}
+        return {**self.__dict__, "_engines": {}, "_told": set()}
 
     @property
     def W(self) -> ParameterViews:
@@ -197,8 +198,8 @@ class Model:
                     print(f"Loss after iteration {passes - 1}: {loss:f}")
                 update(passes, loss)
 
+            self._flat().read()
             steps = self._steps(objective, "gradient" if num_passes else "loss", stays=True)
-            steps.flat.read()
             penalty, start = objective.value(0.0), max(len(self.loss_history) - 1, 0)
             passes = gradient_descent(steps, objective, num_passes, epsilon, self.loss_history, report)
         if passes < num_passes:
@@ -227,7 +228,8 @@ class Model:
         epsilon, reg_lambda = not_negative(epsilon, "epsilon"), not_negative(reg_lambda, "reg_lambda")
 
         def steps_on(X: Any, y: Any) -> Steps:
-            return self._steps(self.objective_on(X, y, reg_lambda), "gradient", stays=False)
+            # Copies: the caller may fill the same arrays with the next batch.
+            return self._steps(self.objective_on(X, y, reg_lambda).copy(), "gradient", stays=False)
 
         return Descent(steps_on, self._flat(), epsilon, reg_lambda)
 
@@ -237,7 +239,7 @@ class Model:
         if self.engine == "numpy":
             compiled = self._captured(what).load(objective.feeds, stays=stays)
             if compiled is not None:
-                return Captured(compiled, flat, str(self._X.name))
+                return Captured(compiled, flat, self.graph, str(self._X.name))
         return NodeByNode(objective, flat)
 
     def _flat(self) -> Flat:
@@ -251,9 +253,9 @@ class Model:
         if found is None:
             if what == "gradient":
                 flat = self._flat()
-                found = Engine(self.graph, flat.values, flat.gradients, self._scale)
+                found = Engine(self.graph, flat.values, flat.gradients, self._scale, self._told)
             else:
-                found = Engine(self._scorer if what == "scores" else self.graph)
+                found = Engine(self._scorer if what == "scores" else self.graph, told=self._told)
             found = self._engines.setdefault(what, found)
         return found
 
@@ -388,11 +390,17 @@ class Model:
         if self.engine == "numpy":
             rows = feeds[self._X]
             if len(rows) > block_rows(rows):
-                return float(self.output(self._scores(rows), feeds[self._y]))
+                return self._loss_of(self._scores(rows), feeds[self._y])
             found = self._captured("loss").run(feeds)
             if found is not None:
                 return float(found)
         return float(self.graph.evaluate(feeds)["loss"])
+
+    def _loss_of(self, scores: Array, y: Array) -> float:
+        """Return the loss, with errors that are the graph's."""
+        loss = self.graph.nodes[self.graph.position("loss")]
+        names = [self.graph.names[self.graph.position(node)] for node in loss.inputs]
+        return float(run_forward(self.output, [scores, y], f"{type(self.output).__name__} at node 'loss'", names))
 
     def predict(self, X: Any) -> Array:
         """Predict.

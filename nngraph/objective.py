@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,10 @@ class Objective:
     feeds: Mapping[Any, Array]
     scale: float
     reg_lambda: float
+
+    def copy(self) -> Objective:
+        """Return the objective on copies of the data."""
+        return replace(self, feeds={node: array.copy() for node, array in self.feeds.items()})
 
     def forward(self) -> Values:
         """Compute every node."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from gates.arrays import Array
 from nngraph.engines.compiled import Compiled
-from nngraph.graph import Values
-from nngraph.nodes import Parameter
+from nngraph.graph import Graph, Values
+from nngraph.nodes import Constant, Parameter
 from nngraph.objective import Objective
 from nngraph.program.program import GuardError
 
@@ -101,15 +101,20 @@ class NodeByNode:
 class Captured:
     """Steps of a compiled program, which writes the gradient while it computes the loss."""
 
-    def __init__(self, compiled: Compiled, flat: Flat, X: str) -> None:
+    def __init__(self, compiled: Compiled, flat: Flat, graph: Graph, X: str) -> None:
         self.flat, self.buffer_bytes = flat, compiled.buffer_bytes
         self._step, self._loss = compiled.step, compiled.outputs[0]
         self._load, self._X, self._y = compiled.load, compiled.inputs[X], compiled.inputs["y"]
+        named = zip(graph.nodes, graph.names, strict=True)
+        constants = [(node, compiled.inputs.get(name)) for node, name in named if isinstance(node, Constant)]
+        self._constants = [(node, place) for node, place in constants if place is not None]
 
     def reload(self, X: Array, y: Array) -> bool:
         """Take other data of the same shape; return False if a gate takes another branch on them."""
         np.copyto(self._X, X)
         np.copyto(self._y, y)
+        for constant, place in self._constants:
+            np.copyto(place, constant.value)
         try:
             self._load()
         except GuardError:
@@ -173,6 +178,8 @@ class GradientStep:
 
 class Descent:
     """Gradient descent in single steps, on data that may change from step to step: mini-batches. See `Model.descent`.
+
+    The gates' settings must stay as they are in the course of it.
 
     Attributes
     ----------

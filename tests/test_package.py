@@ -54,7 +54,7 @@ FLOORS = [
     ["nngraph.engines.lowering", "nngraph.engines.ones", "nngraph.engines.pool"],
     ["nngraph.engines.writer"],
     ["nngraph.engines.compiled"],
-    ["nngraph.engines.comparison", "nngraph.engines.rows"],
+    ["nngraph.engines.comparison", "nngraph.engines.rows", "nngraph.engines.settings"],
     ["nngraph.engines.engine"],
     ["nngraph.engines"],
     ["nngraph.initializers", "nngraph.objective", "nngraph.progress"],

