@@ -7,7 +7,7 @@ import io
 import re
 import textwrap
 import tokenize
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,16 +19,32 @@ from gates.losses import OutputGate
 from nngraph.capture.graphs import Recording, Scale, record_function, record_step
 from nngraph.graph import Graph
 from nngraph.nodes import Node
+from nngraph.program import functions
+from nngraph.program.printing import special
 from nngraph.program.printing.literals import array_literal
+from nngraph.program.printing.names import Names
 from nngraph.steps import next_value
 
-# Recorded twice, on these numbers of rows: where the two texts differ by them, any number will do.
-ROWS = (23, 29)
+# Recorded twice, on two of these numbers of rows: where the two texts differ by them, any number will do.
+ROWS = (23, 29, 31, 37, 41, 43, 47, 53, 59, 61)
+
+# What an exported file defines, and what the names in it may not be.
+TAKEN = (
+    "step", "forward", "predict", "predict_proba", "train", "PARAMETERS", "Path", "losses", "loss", "values",
+    "num_passes", "epsilon", "reg_lambda", "file", "allow_pickle", "_",
+)  # fmt: skip
 
 # Weights of more numbers than these are written beside the file.
 INSIDE = 2000
 
 Feeds: TypeAlias = Callable[[int], Mapping[Node, Array]]
+
+
+def safe_names(graph: Graph) -> dict[str, str]:
+    """Return for the name of each source of a graph the identifier that an exported file has for it."""
+    names = Names([*TAKEN, *vars(functions), *special.STAND_INS, "y"])
+    sources = (name for node, name in zip(graph.nodes, graph.names, strict=True) if node.gate is None)
+    return {name: "y" if name == "y" else names.new(name) for name in sources}
 
 
 def step_source(graph: Graph, scale: Scale, feeds: Feeds, data: str) -> str:
@@ -52,32 +68,53 @@ def step_source(graph: Graph, scale: Scale, feeds: Feeds, data: str) -> str:
     """
     rates = {"epsilon": 0.01, "reg_lambda": 0.01}
     doc = "Take one step of gradient descent: return the loss before it, and every parameter after it."
-    return _for_any_rows(lambda n: record_step(graph, feeds(n), scale, next_value, rates), "step", doc, data)
+    record = lambda n: record_step(graph, feeds(n), scale, next_value, rates)  # noqa: E731 - one line says it
+    return _for_any_rows(record, "step", doc, safe_names(graph), data, len(rates))
 
 
-def prediction_source(graph: Graph, output: OutputGate, feeds: Feeds, data: str) -> str:
-    """Return a module with the function ``forward``: the predictions, and the probabilities if the output has them."""
+def prediction_source(graph: Graph, output: OutputGate, feeds: Feeds, data: str, names: Mapping[str, str]) -> str:
+    """Return a module with the function ``forward``: the predictions, and the probabilities if the output has them.
+
+    `names` are those of `safe_names` for the graph of the loss.
+    """
     scores = graph.evaluate(feeds(2))[graph.outputs[0]]
-    names = ["predictions"]
+    results = ["predictions"]
     function: Callable[..., Any] = output.predict
     try:
         output.predict_proba(scores)
     except GateError:
         pass
     else:
-        names.append("probabilities")
+        results.append("probabilities")
         function = lambda s: (output.predict(s), output.predict_proba(s))  # noqa: E731 - one line says it
-    doc = f"Return the {' and the '.join(names)}."
-    return _for_any_rows(lambda n: record_function(graph, feeds(n), function, names), "forward", doc, data)
+    doc = f"Return the {' and the '.join(results)}."
+
+    def record(n: int) -> Recording:
+        return record_function(graph, feeds(n), function, results, f"the predictions of {type(output).__name__}")
+
+    return _for_any_rows(record, "forward", doc, names, data)
 
 
-def _for_any_rows(record: Callable[[int], Recording], name: str, doc: str, data: str) -> str:
-    """Print a recording with ``len(X)`` where the number of rows stands."""
-    texts = [record(n).program.source(name, doc) for n in ROWS]
+def _for_any_rows(
+    record: Callable[[int], Recording], name: str, doc: str, names: Mapping[str, str], data: str, rates: int = 0
+) -> str:
+    """Print a recording, whose last inputs are rates, with ``len(X)`` where the number of rows stands."""
+    with np.errstate(all="ignore"):
+        lengths = {n for v in record(2).program.inputs for n in v.shape or ()}
+    rows = tuple(n for n in ROWS if n not in lengths)[:2] or ROWS[:2]
+    texts = []
+    for n in rows:
+        with np.errstate(all="ignore"):
+            program = record(n).program
+        # The rates come last, and have names of their own.
+        for variable in program.inputs[: len(program.inputs) - rates]:
+            variable.name = names[str(variable.name)]
+        texts.append(program.source(name, doc))
     one, two = (list(tokenize.generate_tokens(io.StringIO(text).readline)) for text in texts)
-    places = [(a, _merged(a.string, b.string, data)) for a, b in zip(one, two, strict=False) if a.string != b.string]
+    pairs = zip(one, two, strict=False)
+    places = [(a, _merged(a.string, b.string, rows, names[data])) for a, b in pairs if a.string != b.string]
     if len(one) != len(two) or any(merged is None for _, merged in places):
-        raise ValueError(f"{name} is another program for {ROWS[0]} rows than for {ROWS[1]}, so no text fits them all")
+        raise ValueError(f"{name} is another program for {rows[0]} rows than for {rows[1]}, so no text fits them all")
     lines = texts[0].splitlines(keepends=True)
     for token, merged in reversed(places):
         (row, start), (last, end) = token.start, token.end
@@ -85,22 +122,34 @@ def _for_any_rows(record: Callable[[int], Recording], name: str, doc: str, data:
     return "".join(lines)
 
 
-def _merged(one: str, two: str, data: str) -> str | None:
+def _merged(one: str, two: str, rows: Sequence[int], data: str) -> str | None:
     """Return what stands for two tokens that differ only by the number of rows, None if there is nothing."""
     if one.startswith('"""'):
-        general = [re.sub(rf"\({n}\b", "(n", text) for text, n in zip((one, two), ROWS, strict=True)]
+        general = [re.sub(rf"\({n}\b", "(n", text) for text, n in zip((one, two), rows, strict=True)]
         return general[0] if general[0] == general[1] else None
     try:
         numbers = float(one), float(two)
     except ValueError:
         return None
-    if numbers == ROWS:
-        return f"len({data})"
-    return f"(1 / len({data}))" if numbers == (1 / ROWS[0], 1 / ROWS[1]) else None
+    for times in (round(numbers[0] / rows[0]), round(1 / numbers[0] / rows[0]) if numbers[0] else 0):
+        factor = "" if times == 1 else f"{times} * "
+        if numbers == (times * rows[0], times * rows[1]):
+            return f"({factor}len({data}))" if factor else f"len({data})"
+        if times and numbers == (1 / (times * rows[0]), 1 / (times * rows[1])):
+            return f"(1 / ({factor}len({data})))" if factor else f"(1 / len({data}))"
+    return None
 
 
 def write_module(
-    path: Path, title: str, step: str, forward: str, parameters: Mapping[str, Array], data: tuple[str, np.dtype[Any]]
+    path: Path,
+    title: str,
+    step: str,
+    forward: str,
+    parameters: Mapping[str, Array],
+    constants: Mapping[str, Array],
+    names: Mapping[str, str],
+    data: tuple[str, np.dtype[Any]],
+    targets: np.dtype[Any],
 ) -> None:
     """Write a file that predicts and goes on training, with its weights inside, or beside it if they are many.
 
@@ -114,9 +163,18 @@ def write_module(
         What `step_source` and `prediction_source` returned.
     parameters : mapping from name to array
         The weights, in the order in which a step returns them.
+    constants : mapping from name to array
+        Other arrays that a step takes.
+    names : mapping from name to identifier
+        As `safe_names` returned them.
     data : (name, dtype)
         Of the input that has the rows.
+    targets : dtype
+        Of the targets.
     """
+    renamed = [f"{name!r} is {names[name]} here" for name in (data[0], *parameters, *constants) if names[name] != name]
+    parameters = {names[name]: value for name, value in parameters.items()}
+    constants = {names[name]: value for name, value in constants.items()}
     imports: dict[str, None] = {}
     parts: dict[str, str] = {}
     for text in (forward, step):
@@ -128,52 +186,67 @@ def write_module(
                 name = node.name if isinstance(node, ast.FunctionDef) else ast.unparse(node.targets[0])
                 if parts.setdefault(name, segment) != segment:
                     raise ValueError(f"the file would need two different {name}")
-    beside = path.with_suffix(".npz") if sum(value.size for value in parameters.values()) > INSIDE else None
+    stored = {**parameters, **constants}
+    beside = path.with_suffix(".npz") if sum(value.size for value in stored.values()) > INSIDE else None
+    dicts = {"PARAMETERS": parameters, **({"CONSTANTS": constants} if constants else {})}
     if beside:
         imports["from pathlib import Path"] = None
-        stored = '{name: array for name, array in np.load(Path(__file__).with_suffix(".npz")).items()}'
+        lines = (f"    {name} = {{name: stored[name] for name in {_names(arrays)}}}" for name, arrays in dicts.items())
+        tables = ["\n".join(['with np.load(Path(__file__).with_suffix(".npz")) as stored:', *lines])]
     else:
-        stored = "\n".join(["{", *(_entry(name, value) for name, value in parameters.items()), "}"])
-    constants = [part for part in parts.values() if not part.startswith("def ")]
+        entries = {name: [_entry(key, value) for key, value in arrays.items()] for name, arrays in dicts.items()}
+        tables = ["\n".join([f"{name} = {{", *lines, "}"]) for name, lines in entries.items()]
+    above = [part for part in parts.values() if not part.startswith("def ")]
     functions = [part for part in parts.values() if part.startswith("def ")]
-    faces = _faces(data, "probabilities" in forward)
+    faces = _faces((names[data[0]], data[1]), targets, ", **CONSTANTS" * bool(constants), "probabilities" in forward)
     needs = " and ".join(["NumPy", *(line.split()[1] for line in imports if "scipy" in line)])
-    head = f'"""{title} Written by nngraph; it needs {needs} only.\n\n{USAGE}"""'
+    about = [f"{title} Written by nngraph; it needs {needs} only.", USAGE]
+    about += [f"Of the names in the model {', '.join(renamed)}."] if renamed else []
+    wrapped = "\n\n".join(textwrap.fill(part, 119) for part in about).replace("\\", "\\\\").replace('"""', "'''")
+    end = "\n" if len(about) > 1 else ""
+    head = f'"""{wrapped}{end}"""'
     standard = sorted(line for line in imports if "math" in line or "pathlib" in line)
     others = sorted(line for line in imports if line not in standard)
-    text = "\n\n".join(
-        [head, *(["\n".join(standard)] if standard else []), "\n".join(others), *constants, f"PARAMETERS = {stored}\n"]
-    )
+    text = "\n\n".join([head, *(["\n".join(standard)] if standard else []), "\n".join(others), *above, *tables])
     text = "\n\n\n".join([text.rstrip(), *functions, *faces]) + "\n"
     compile(text, str(path), "exec")
     if beside:
-        np.savez(beside, allow_pickle=False, **parameters)
+        np.savez(beside, allow_pickle=False, **stored)
     path.write_text(text, encoding="utf-8")
 
 
-USAGE = """\
-PARAMETERS are the weights; `predict` takes rows, and `train` goes on training on rows and their targets.
-"""
+USAGE = "PARAMETERS are the weights; `predict` takes rows, and `train` goes on training on rows and their targets."
+
+
+def _names(names: Iterable[str]) -> str:
+    """Return a list as text, on a line if it fits."""
+    quoted = [f'"{name}"' for name in names]
+    line = f"[{', '.join(quoted)}]"
+    return line if len(line) < 60 else "\n".join(["[", *(f"        {name}," for name in quoted), "    ]"])
 
 
 def _entry(name: str, value: Array) -> str:
     """Return a line of the dict of weights, or a line for every row of a matrix."""
-    if value.ndim < 2 or not np.isfinite(value).all():
+    if value.ndim < 2:
         lines = textwrap.wrap(f'"{name}": {ast.unparse(array_literal(value, INSIDE))},', 112)
         return textwrap.indent("\n    ".join(lines), "    ")
     # NumPy writes a number with as many digits as its dtype has.
-    rows = (", ".join(map(str, row)) for row in value.reshape(-1, value.shape[-1]))
-    wrapped = ("\n".join(textwrap.wrap(f"[{row}],", 108, subsequent_indent=" ")) for row in rows)
+    rows = (", ".join(map(_number, row)) for row in value.reshape(-1, value.shape[-1]))
+    wrapped = "\n".join("\n".join(textwrap.wrap(f"[{row}],", 104, subsequent_indent=" ")) for row in rows)
     shape = f".reshape{value.shape}" if value.ndim > 2 else ""
-    dtype = "" if value.dtype == np.float64 else f", np.{value.dtype}"
-    body = textwrap.indent("\n".join(wrapped), "        ")
-    return f'    "{name}": np.array([\n{body}\n    ]{dtype}){shape},'
+    dtype = "" if value.dtype == np.float64 else f",\n        np.{value.dtype},"
+    body = textwrap.indent(wrapped, " " * 12)
+    return f'    "{name}": np.array(\n        [\n{body}\n        ]{dtype}\n    ){shape},'
 
 
-def _faces(data: tuple[str, np.dtype[Any]], probabilities: bool) -> Sequence[str]:
+def _number(value: Any) -> str:
+    return str(value) if np.isfinite(value) else f"{'-' * bool(value < 0)}np.{abs(value)!s}"
+
+
+def _faces(data: tuple[str, np.dtype[Any]], targets: np.dtype[Any], more: str, probabilities: bool) -> Sequence[str]:
     """Return the functions that people call."""
     X, dtype = data[0], f"np.{data[1].name}"
-    called = f"forward({X}=np.asarray({X}, {dtype}), **PARAMETERS)"
+    called = f"forward({X}=np.asarray({X}, {dtype}), **PARAMETERS{more})"
     faces = [
         f'def predict({X}):\n    """Return a prediction for every row."""\n'
         + (f"    return {called}[0]" if probabilities else f"    return {called}")
@@ -185,10 +258,10 @@ def _faces(data: tuple[str, np.dtype[Any]], probabilities: bool) -> Sequence[str
     faces.append(
         f"def train({X}, y, num_passes=1000, epsilon=0.01, reg_lambda=0.01):\n"
         '    """Go on training, all rows in every pass; return the losses before each."""\n'
-        f"    {X}, y = np.asarray({X}, {dtype}), np.asarray(y)\n"
+        f"    {X}, y = np.asarray({X}, {dtype}), np.asarray(y, np.{targets.name})\n"
         "    losses = []\n"
         "    for _ in range(num_passes):\n"
-        f"        loss, *values = step({X}={X}, y=y, epsilon=epsilon, reg_lambda=reg_lambda, **PARAMETERS)\n"
+        f"        loss, *values = step({X}={X}, y=y, epsilon=epsilon, reg_lambda=reg_lambda, **PARAMETERS{more})\n"
         "        PARAMETERS.update(zip(PARAMETERS, values))\n"
         "        losses.append(float(loss))\n"
         "    return losses"

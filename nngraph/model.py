@@ -18,10 +18,10 @@ from gates.outputs import Softmax
 from nngraph.architecture import Dense, chain
 from nngraph.capture.graphs import Scale, record_gradient
 from nngraph.engines.engine import Engine, block_rows
-from nngraph.export import prediction_source, step_source, write_module
+from nngraph.export import prediction_source, safe_names, step_source, write_module
 from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
-from nngraph.nodes import GraphError, Input, Node, ParameterViews
+from nngraph.nodes import Constant, GraphError, Input, Node, ParameterViews
 from nngraph.objective import ADVICE, Objective
 from nngraph.program.recorded import RecordedProgram
 from nngraph.progress import progress_bar
@@ -317,7 +317,9 @@ class Model:
         ValueError
             If a gate cannot be followed; the message says which, and why.
         """
-        return step_source(self.graph, self._scale, self._examples(X, y), str(self._X.name))
+        # Weights that are not finite are printed, too.
+        with np.errstate(all="ignore"):
+            return step_source(self.graph, self._scale, self._examples(X, y), str(self._X.name))
 
     def export_numpy(self, path: Any, X: Any = None, y: Any = None) -> None:
         """Write the model as a Python file that needs NumPy only, predicts, and can go on training.
@@ -337,12 +339,24 @@ class Model:
         path = Path(path)
         if path.suffix != ".py":
             raise ValueError(f"path must end in .py, got {str(path)!r}")
-        examples, name = self._examples(X, y), str(self._X.name)
-        step = step_source(self.graph, self._scale, examples, name)
-        forward = prediction_source(self._scorer, self.output, lambda n: {self._X: examples(n)[self._X]}, name)
+        names, name = safe_names(self.graph), str(self._X.name)
+        with np.errstate(all="ignore"):
+            examples = self._examples(X, y)
+            some = examples(2)
+            step = step_source(self.graph, self._scale, examples, name)
+
+            def rows(n: int) -> Mapping[Node, Array]:
+                return {self._X: examples(n)[self._X]}
+
+            forward = prediction_source(self._scorer, self.output, rows, name, names)
         title = f"A net with {', '.join(f'{key} {value.shape}' for key, value in self.parameters.items())}."
-        data = name, examples(2)[self._X].dtype
-        write_module(path, title, step, forward, self.parameters, data)
+        data = name, some[self._X].dtype
+        constants = {
+            name: node.value
+            for node, name in zip(self.graph.nodes, self.graph.names, strict=True)
+            if isinstance(node, Constant) and not node.is_number
+        }
+        write_module(path, title, step, forward, self.parameters, constants, names, data, some[self._y].dtype)
 
     @property
     def _scale(self) -> Scale:
@@ -363,13 +377,15 @@ class Model:
         return lambda n: {node: np.resize(array, (n, *array.shape[1:])) for node, array in feeds.items()}
 
     def _some_targets(self, rows: Array) -> Array:
-        """Return targets that the output takes: zeros in the shape of the scores, or labels."""
+        """Return targets that the output takes: zeros, one for each score, or labels."""
         scores = self._scorer.evaluate({self._X: rows})[self.scores]
+        # What takes (n,) beside a column of scores gives it the column's shape, so that (n, 1) will do, too.
+        zeros = np.zeros(scores.shape[:1] if scores.shape[1:] == (1,) else scores.shape, self.dtype)
         try:
-            self.output(scores, np.zeros(scores.shape, self.dtype))
+            self.output(scores, zeros)
         except GateError:
             return np.zeros(len(rows), np.intp)
-        return np.zeros(scores.shape, self.dtype)
+        return zeros
 
     def calculate_loss(self, X: Any, y: Any) -> float:
         """Return the loss, without the penalty.

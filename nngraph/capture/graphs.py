@@ -12,7 +12,7 @@ import numpy as np
 from gates.arrays import Array
 from gates.contract import Gate, GateError, run_backward, run_forward
 from nngraph.capture.recorder import Recorder
-from nngraph.capture.tape import Tape
+from nngraph.capture.tape import Refusal, Tape
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node, Parameter
 from nngraph.program.program import Opaque, Variable
@@ -157,6 +157,18 @@ class Follower:
         value = call(*(x.value for x in inputs))
         return Recorder(self.tape, value, self.tape.write(call, tuple(x.variable for x in inputs), value, kind="call"))
 
+    def results(self, function: Callable[..., Any], argument: Recorder, count: int, title: str) -> list[Recorder]:
+        """Return what a function gives, `count` arrays; raise ValueError if it cannot be followed."""
+        try:
+            with self.tape.attempt():
+                found = function(argument)
+                found = found if isinstance(found, tuple) else (found,)
+                if len(found) != count or not all(isinstance(x, np.ndarray | np.generic) for x in found):
+                    self.tape.refuse("they are no arrays")
+                return [self._recorder(x) for x in found]
+        except Refusal as refusal:
+            raise ValueError(f"{title} cannot be followed: {refusal}") from None
+
     def _recorder(self, value: Any) -> Recorder:
         """Return what a gate returned as a recorder: it may be a plain array, made from shapes alone."""
         if isinstance(value, Recorder):
@@ -285,7 +297,7 @@ def record_step(
 
 
 def record_function(
-    graph: Graph, feeds: Mapping[Any, Any], function: Callable[..., Any], names: Sequence[str]
+    graph: Graph, feeds: Mapping[Any, Any], function: Callable[..., Any], names: Sequence[str], title: str
 ) -> Recording:
     """Record the forward of a graph, and a function of its one output that returns one array or several.
 
@@ -296,14 +308,20 @@ def record_function(
     function : callable
     names : sequence of str
         What its results are called.
+    title : str
+        What the function is, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the function cannot be followed.
     """
     tape = Tape()
     follower = Follower(tape)
     values = sources(graph, tape, feeds)
     graph.compute(values, follower.forward)
     _name(graph.names, values)
-    results = function(values[graph.position(graph.outputs[0])])
-    results = results if isinstance(results, tuple) else (results,)
+    results = follower.results(function, values[graph.position(graph.outputs[0])], len(names), title)
     _name(names, results)
     return follower.recording([result.variable for result in results])
 
