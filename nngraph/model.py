@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
 from gates.arrays import Array
-from gates.contract import Gate, GateError, run_forward
+from gates.contract import Gate, run_forward
 from gates.layers import Tanh
 from gates.losses import OutputGate
 from gates.outputs import Softmax
 from nngraph.architecture import Dense, chain
-from nngraph.capture.graphs import Scale, record_gradient
 from nngraph.engines.engine import Engine, block_rows
-from nngraph.export import prediction_source, safe_names, step_source, write_module
 from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
-from nngraph.nodes import Constant, GraphError, Input, Node, ParameterViews
+from nngraph.nodes import GraphError, Input, Node, ParameterViews
 from nngraph.objective import ADVICE, Objective
-from nngraph.program.recorded import RecordedProgram
+from nngraph.printed import PrintedModel
 from nngraph.progress import progress_bar
 from nngraph.steps import Captured, Descent, Flat, NodeByNode, Steps
 from nngraph.training import gradient_descent
 from nngraph.validation import features, float_type, generator, instance, not_negative, targets, whole_number
 
 
-class Model:
+class Model(PrintedModel):
     """A chain of layers with an output, or any graph with one input and an output.
 
     Parameters
@@ -286,106 +283,6 @@ class Model:
         value = objective.value(objective.loss(values))
         gradient = objective.gradient(objective.backward(values))
         return value, {name: array.copy() for name, array in zip(self.parameters, gradient, strict=True)}
-
-    def program(self, X: Any, y: Any) -> RecordedProgram:
-        """Return what `train` records on these data: the loss and every parameter's gradient as array operations.
-
-        ``program.source()`` prints it, ``program.report()`` says what it costs and which gates are called as they are.
-
-        Parameters
-        ----------
-        X, y
-            As in `train`.
-        """
-        return record_gradient(self.graph, self._feeds(X, y), self._scale).program
-
-    def source(self, X: Any = None, y: Any = None) -> str:
-        """Return a training step as Python that needs NumPy only: forward, backward and update.
-
-        Parameters
-        ----------
-        X, y : array-like, optional
-            Some examples and their targets; needed for a graph built by hand, of which the shapes are not known.
-
-        Returns
-        -------
-        source : str
-            A module with a function ``step``.
-
-        Raises
-        ------
-        ValueError
-            If a gate cannot be followed; the message says which, and why.
-        """
-        # Weights that are not finite are printed, too.
-        with np.errstate(all="ignore"):
-            return step_source(self.graph, self._scale, self._examples(X, y), str(self._X.name))
-
-    def export_numpy(self, path: Any, X: Any = None, y: Any = None) -> None:
-        """Write the model as a Python file that needs NumPy only, predicts, and can go on training.
-
-        Parameters
-        ----------
-        path : str or path
-            Ends in ``.py``. More than 2,000 weights are written beside it, in a file that ends in ``.npz``.
-        X, y : array-like, optional
-            As in `source`.
-
-        Raises
-        ------
-        ValueError
-            If a gate cannot be followed, or the path does not end in ``.py``; no file is written then.
-        """
-        path = Path(path)
-        if path.suffix != ".py":
-            raise ValueError(f"path must end in .py, got {str(path)!r}")
-        names, name = safe_names(self.graph), str(self._X.name)
-        with np.errstate(all="ignore"):
-            examples = self._examples(X, y)
-            some = examples(2)
-            step = step_source(self.graph, self._scale, examples, name)
-
-            def rows(n: int) -> Mapping[Node, Array]:
-                return {self._X: examples(n)[self._X]}
-
-            forward = prediction_source(self._scorer, self.output, rows, name, names)
-        title = f"A net with {', '.join(f'{key} {value.shape}' for key, value in self.parameters.items())}."
-        data = name, some[self._X].dtype
-        constants = {
-            name: node.value
-            for node, name in zip(self.graph.nodes, self.graph.names, strict=True)
-            if isinstance(node, Constant) and not node.is_number
-        }
-        write_module(path, title, step, forward, self.parameters, constants, names, data, some[self._y].dtype)
-
-    @property
-    def _scale(self) -> Scale:
-        return self.output.divisor, (self.scores, self._y)
-
-    def _examples(self, X: Any, y: Any) -> Callable[[int], Mapping[Node, Array]]:
-        """Return a function that gives data of so many rows: those given, repeated, or any that fit."""
-        if (X is None) != (y is None):
-            raise ValueError("give both X and y, or neither")
-        if X is None:
-            if self._width is None:
-                raise ValueError(
-                    "the shapes of a graph built by hand are not known: give some examples X and targets y"
-                )
-            X = np.random.default_rng(0).standard_normal((4, self._width))
-            y = self._some_targets(self._rows(X))
-        feeds = self._feeds(X, y)
-        return lambda n: {node: np.resize(array, (n, *array.shape[1:])) for node, array in feeds.items()}
-
-    def _some_targets(self, rows: Array) -> Array:
-        """Return targets that the output takes: zeros, one for each score, or labels."""
-        scores = self._scorer.evaluate({self._X: rows})[self.scores]
-        # What takes (n,) beside a column of scores gives it the column's shape, so that (n, 1) will do, too.
-        zeros = np.zeros(scores.shape[:1] if scores.shape[1:] == (1,) else scores.shape, self.dtype)
-        try:
-            self.output(scores, zeros)
-        except GateError:
-            return np.zeros(len(rows), np.intp)
-        return zeros
 
     def calculate_loss(self, X: Any, y: Any) -> float:
         """Return the loss, without the penalty.

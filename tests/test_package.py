@@ -61,7 +61,7 @@ FLOORS = [
     ["nngraph.steps"],
     ["nngraph.training"],
     ["nngraph.validation", "nngraph.export"],
-    ["nngraph.architecture"],
+    ["nngraph.architecture", "nngraph.printed"],
     ["nngraph.model", "nngraph.plotting"],
     ["nngraph.checking", "nngraph.cli"],
     ["nngraph", "nngraph.__main__"],

@@ -43,7 +43,7 @@ class Call:
         return tuple(None if gradient is None else np.array(gradient) for gradient in gradients)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Factor:
     """What a loss is multiplied by, as an array."""
 

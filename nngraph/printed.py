@@ -1,0 +1,146 @@
+"""What a model shows of itself: its training step as a program, as Python, and as a file that needs NumPy only."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gates.arrays import Array
+from gates.contract import GateError
+from gates.losses import OutputGate
+from nngraph.capture.graphs import Scale, record_gradient
+from nngraph.export import prediction_source, safe_names, step_source, write_module
+from nngraph.graph import Graph
+from nngraph.nodes import Constant, Input, Node
+from nngraph.program.recorded import RecordedProgram
+
+
+class PrintedModel:
+    """What `Model` can say about itself; see there for the attributes."""
+
+    graph: Graph
+    scores: Node
+    output: OutputGate
+    dtype: np.dtype[Any]
+    _scorer: Graph
+    _X: Input
+    _y: Input
+    _width: int | None
+
+    @property
+    @abstractmethod
+    def parameters(self) -> Mapping[str, Array]:
+        """All parameters' arrays by name."""
+
+    @abstractmethod
+    def _rows(self, X: Any) -> Array:
+        """Return X as an array of the model's dtype."""
+
+    @abstractmethod
+    def _feeds(self, X: Any, y: Any) -> dict[Node, Array]:
+        """Return examples and targets as the graph takes them."""
+
+    @property
+    def _scale(self) -> Scale:
+        """What the loss is multiplied by: the number of losses, to descend their sum."""
+        return self.output.divisor, (self.scores, self._y)
+
+    def program(self, X: Any, y: Any) -> RecordedProgram:
+        """Return what `train` records on these data: the loss and every parameter's gradient as array operations.
+
+        ``program.source()`` prints it, ``program.report()`` says what it costs and which gates are called as they are.
+
+        Parameters
+        ----------
+        X, y
+            As in `train`.
+        """
+        return record_gradient(self.graph, self._feeds(X, y), self._scale).program
+
+    def source(self, X: Any = None, y: Any = None) -> str:
+        """Return a training step as Python that needs NumPy only: forward, backward and update.
+
+        Parameters
+        ----------
+        X, y : array-like, optional
+            Some examples and their targets; needed for a graph built by hand, of which the shapes are not known.
+
+        Returns
+        -------
+        source : str
+            A module with a function ``step``.
+
+        Raises
+        ------
+        ValueError
+            If a gate cannot be followed; the message says which, and why.
+        """
+        # Weights that are not finite are printed, too.
+        with np.errstate(all="ignore"):
+            return step_source(self.graph, self._scale, self._examples(X, y), str(self._X.name))
+
+    def export_numpy(self, path: Any, X: Any = None, y: Any = None) -> None:
+        """Write the model as a Python file that needs NumPy only, predicts, and can go on training.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in ``.py``. More than 2,000 weights are written beside it, in a file that ends in ``.npz``.
+        X, y : array-like, optional
+            As in `source`.
+
+        Raises
+        ------
+        ValueError
+            If a gate cannot be followed, or the path does not end in ``.py``; no file is written then.
+        """
+        path = Path(path)
+        if path.suffix != ".py":
+            raise ValueError(f"path must end in .py, got {str(path)!r}")
+        names, name = safe_names(self.graph), str(self._X.name)
+        with np.errstate(all="ignore"):
+            examples = self._examples(X, y)
+            some = examples(2)
+            step = step_source(self.graph, self._scale, examples, name)
+
+            def rows(n: int) -> Mapping[Node, Array]:
+                return {self._X: examples(n)[self._X]}
+
+            forward = prediction_source(self._scorer, self.output, rows, name, names)
+        title = f"A net with {', '.join(f'{key} {value.shape}' for key, value in self.parameters.items())}."
+        data = name, some[self._X].dtype
+        constants = {
+            name: node.value
+            for node, name in zip(self.graph.nodes, self.graph.names, strict=True)
+            if isinstance(node, Constant) and not node.is_number
+        }
+        write_module(path, title, step, forward, self.parameters, constants, names, data, some[self._y].dtype)
+
+    def _examples(self, X: Any, y: Any) -> Callable[[int], Mapping[Node, Array]]:
+        """Return a function that gives data of so many rows: those given, repeated, or any that fit."""
+        if (X is None) != (y is None):
+            raise ValueError("give both X and y, or neither")
+        if X is None:
+            if self._width is None:
+                raise ValueError(
+                    "the shapes of a graph built by hand are not known: give some examples X and targets y"
+                )
+            X = np.random.default_rng(0).standard_normal((4, self._width))
+            y = self._some_targets(self._rows(X))
+        feeds = self._feeds(X, y)
+        return lambda n: {node: np.resize(array, (n, *array.shape[1:])) for node, array in feeds.items()}
+
+    def _some_targets(self, rows: Array) -> Array:
+        """Return targets that the output takes: zeros, one for each score, or labels."""
+        scores = self._scorer.evaluate({self._X: rows})[self.scores]
+        # What takes (n,) beside a column of scores gives it the column's shape, so that (n, 1) will do, too.
+        zeros = np.zeros(scores.shape[:1] if scores.shape[1:] == (1,) else scores.shape, self.dtype)
+        try:
+            self.output(scores, zeros)
+        except GateError:
+            return np.zeros(len(rows), np.intp)
+        return zeros
