@@ -16,7 +16,8 @@ import numpy as np
 from gates.arrays import Array
 from gates.contract import GateError
 from gates.losses import OutputGate
-from nngraph.capture.graphs import Recording, Scale, record_function, record_step
+from nngraph.capture.follower import Recording
+from nngraph.capture.graphs import Scale, record_function, record_step
 from nngraph.graph import Graph
 from nngraph.nodes import Node
 from nngraph.program import functions

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from gates import ExpGate, Gate, GateError, MultiplyGate, Softmax, SquaredError, SumGate
 from nngraph import Graph, Input, Parameter
-from nngraph.capture.graphs import ImpureError, record_forward, record_gradient
+from nngraph.capture.follower import ImpureError
+from nngraph.capture.graphs import record_forward, record_gradient
 from nngraph.capture.recorder import Recorder
 from nngraph.capture.tape import Refusal, Tape
 from nngraph.engines.compiled import Compiled

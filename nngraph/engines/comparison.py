@@ -9,7 +9,8 @@ import numpy as np
 
 from gates.arrays import Array
 from gates.contract import run_forward
-from nngraph.capture.graphs import Recording, Scale
+from nngraph.capture.follower import Recording
+from nngraph.capture.graphs import Scale
 from nngraph.engines.compiled import Compiled
 from nngraph.graph import Graph
 from nngraph.nodes import Node, Parameter

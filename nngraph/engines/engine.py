@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
-from nngraph.capture.graphs import ImpureError, Recording, Scale, record_forward, record_gradient
+from nngraph.capture.follower import ImpureError, Recording
+from nngraph.capture.graphs import Scale, record_forward, record_gradient
 from nngraph.engines.comparison import Comparison
 from nngraph.engines.compiled import Compiled
 from nngraph.engines.layout import fits

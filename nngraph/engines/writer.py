@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import keyword
 import operator
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +12,7 @@ import numpy as np
 
 from gates.arrays import Array
 from nngraph.engines.layout import order
+from nngraph.engines.namespace import Namespace
 from nngraph.engines.pool import Pool
 from nngraph.program.functions import astype
 from nngraph.program.program import Operation, Variable, leaves, mapped
@@ -29,7 +27,7 @@ MANY_ROWS = 4096
 SHORT = 2048
 
 
-class Writer:
+class Writer(Namespace):
     """Gives every variable its place, and writes the lines.
 
     A variable is static if it lies in an array that is there before the first step; else it is a name that a line
@@ -48,16 +46,11 @@ class Writer:
     def __init__(
         self, arrays: Mapping[Variable, Array], into: Mapping[Variable, Array], last: Mapping[Variable, int]
     ) -> None:
-        self.arrays, self.lines = dict(arrays), list[str]()
-        self.namespace: dict[str, Any] = {}
+        super().__init__(arrays)
+        self.lines: list[str] = []
         self.pool = Pool()
         self._into, self._last = dict(into), last
         self._blocks: dict[Variable, int] = {}
-        self._names: dict[Any, str] = {}
-        # What the functions themselves are called is taken.
-        self._taken = {"load", "step"}
-        self._counts: dict[str, int] = {}
-        self._kept: list[Any] = []
 
     def place(self, operation: Operation, i: int) -> None:
         """Give the i-th operation's output its place, and write the line that computes it."""
@@ -157,20 +150,20 @@ class Writer:
         if reduces and given["dtype"] is None and self._reduce(function.__self__, x, given["axis"], output):
             return True
         self._new(output)
-        parts = [self._text(x), self._text(given["axis"]), self._text(given["dtype"]), self.name(output)]
-        parts += [self._text(given["keepdims"])] if reduces else []
+        parts = [self.text(x), self.text(given["axis"]), self.text(given["dtype"]), self.name(output)]
+        parts += [self.text(given["keepdims"])] if reduces else []
         self.lines.append(f"{self.bind(function)}({', '.join(parts)})")
         return True
 
     def converted(self, operation: Operation) -> bool:
         self._new(operation.output)
-        parts = self.name(operation.output), self._text(operation.arguments[0])
+        parts = self.name(operation.output), self.text(operation.arguments[0])
         self.lines.append(f"{self.bind(np.copyto)}({parts[0]}, {parts[1]}, 'unsafe')")
         return True
 
     def full(self, operation: Operation) -> bool:
         self._new(operation.output)
-        parts = self.name(operation.output), self._text(operation.arguments[1])
+        parts = self.name(operation.output), self.text(operation.arguments[1])
         self.lines.append(f"{self.bind(np.copyto)}({parts[0]}, {parts[1]}, 'unsafe')")
         return True
 
@@ -183,7 +176,7 @@ class Writer:
         if not by_rows or order(operation.output.shape) != "C" or source.shape is None:
             return False
         shaped = self._new(operation.output).reshape(source.shape)
-        self.lines.append(f"{self.bind(np.copyto)}({self.bind(shaped, 'reshaped')}, {self._text(source)})")
+        self.lines.append(f"{self.bind(np.copyto)}({self.bind(shaped, 'reshaped')}, {self.text(source)})")
         return True
 
     def take(self, operation: Operation) -> bool:
@@ -192,7 +185,7 @@ class Writer:
         if source is None or dict(operation.keywords) != {"mode": "clip"}:
             return False
         self._new(operation.output)
-        parts = self._text(operation.arguments[1]), self.name(operation.output)
+        parts = self.text(operation.arguments[1]), self.name(operation.output)
         self.lines.append(f"{self.bind(source.take, 'take')}({parts[0]}, None, {parts[1]}, 'clip')")
         return True
 
@@ -207,8 +200,8 @@ class Writer:
     def _ufunc(self, function: np.ufunc, operation: Operation, i: int) -> bool:
         output = operation.output
         # Before the output takes over an operand's place.
-        parts = [self._text(x) for x in self._operands(function, operation)]
-        named = {key: self._text(value) for key, value in operation.keywords.items()}
+        parts = [self.text(x) for x in self._operands(function, operation)]
+        named = {key: self.text(value) for key, value in operation.keywords.items()}
         out = None if function.signature else self._over(operation, i, operation.arguments)
         out = self._new(output) if out is None else out
         if function is np.matmul and not named and self._dot(operation.arguments, out):
@@ -307,63 +300,10 @@ class Writer:
         return values
 
     def _call(self, function: Any, operation: Operation, *before: str, **named: str) -> str:
-        parts = [*before, *(self._text(x) for x in operation.arguments)]
-        parts += [f"{key}={self._text(value)}" for key, value in operation.keywords.items()]
+        parts = [*before, *(self.text(x) for x in operation.arguments)]
+        parts += [f"{key}={self.text(value)}" for key, value in operation.keywords.items()]
         parts += [f"{key}={value}" for key, value in named.items()]
         return f"{self.bind(function)}({', '.join(parts)})"
-
-    # --- Names -------------------------------------------------------------------------------------------------------
-
-    def _text(self, value: Any) -> str:
-        """Return the text of an argument."""
-        if isinstance(value, Variable):
-            return self.name(value)
-        if value is None or isinstance(value, bool | int | str):
-            return repr(value)
-        if any(True for _ in leaves(value)):
-            if isinstance(value, slice):
-                return f"slice({', '.join(self._text(part) for part in (value.start, value.stop, value.step))})"
-            inner = ", ".join(self._text(part) for part in value)
-            return f"[{inner}]" if isinstance(value, list) else f"({inner},)"
-        return self.bind(value, "value")
-
-    def name(self, variable: Variable) -> str:
-        """Return the name of a variable; a static one is bound to its array."""
-        if variable not in self._names:
-            self._names[variable] = self._unique(variable.name or "t")
-        name = self._names[variable]
-        if variable in self.arrays:
-            self.namespace[name] = self.arrays[variable]
-        return name
-
-    def bind(self, value: Any, called: str = "") -> str:
-        """Return a name for a value that lines use."""
-        owner = getattr(value, "__self__", None)
-        if not called:
-            called = getattr(value, "__name__", type(value).__name__)
-            called = f"{owner.__name__}_{called}" if isinstance(owner, np.ufunc) else called
-        # Bound methods of one function are equal, but never the same.
-        key = (owner, value.__name__) if isinstance(owner, np.ufunc) else id(value)
-        if key not in self._names:
-            self._names[key] = self._unique(called)
-            self.namespace[self._names[key]] = value
-            self._kept.append(value)
-        return self._names[key]
-
-    def _unique(self, name: str) -> str:
-        plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-        plain = f"_{plain}" if not plain.isidentifier() or keyword.iskeyword(plain) else plain
-        found = plain
-        while found in self._taken or hasattr(builtins, found):
-            self._counts[plain] = self._counts.get(plain, 1) + 1
-            found = f"{plain}_{self._counts[plain]}"
-        self._taken.add(found)
-        return found
-
-    @property
-    def assigned(self) -> list[str]:
-        """The names that lines assign to."""
-        return sorted(name for v, name in self._names.items() if isinstance(v, Variable) and v not in self.arrays)
 
 
 # How functions that are no ufuncs are written with a place for their result.
