@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from nngraph.program.recorded import RecordedProgram
 from nngraph.progress import progress_bar
 from nngraph.training import ADVICE, Captured, Descent, Flat, NodeByNode, Objective, Steps, gradient_descent
 from nngraph.validation import features, float_type, generator, instance, not_negative, targets, whole_number
+
+Wanted: TypeAlias = Literal["scores", "loss", "gradient"]
 
 
 class Model:
@@ -97,8 +99,7 @@ class Model:
         engine: Literal["numpy", "graph"] = "numpy",
     ) -> None:
         instance(output, OutputGate, "the output")
-        if engine not in ("numpy", "graph"):
-            raise ValueError(f"engine must be 'numpy' or 'graph', got {engine!r}")
+        self.engine = engine
         if isinstance(architecture, Node):
             scores = architecture
         else:
@@ -117,13 +118,23 @@ class Model:
         # A graph built by hand takes what its gates take.
         self._width = None if isinstance(architecture, Node) else len(self.W[0])
         self.loss_history: list[float] = []
-        self.engine = engine
         self._engines: dict[str, Any] = {}
         self._told: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # Programs are recorded anew: they hold data.
         return {**self.__dict__, "_engines": {}, "_told": set()}
+
+    @property
+    def engine(self) -> Literal["numpy", "graph"]:
+        """How it trains and predicts, see the class; it may be changed at any time."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: Literal["numpy", "graph"]) -> None:
+        if engine not in ("numpy", "graph"):
+            raise ValueError(f"engine must be 'numpy' or 'graph', got {engine!r}")
+        self._engine = engine
 
     @property
     def W(self) -> ParameterViews:
@@ -196,9 +207,9 @@ class Model:
                     print(f"Loss after iteration {passes - 1}: {loss:f}")
                 update(passes, loss)
 
-            what: Literal["gradient", "loss"] = "gradient" if num_passes else "loss"
-            self._captured(what)[0].read()
-            steps = self._steps(objective, what, stays=True)
+            captured = flat, _ = self._captured("gradient" if num_passes else "loss")
+            flat.read()
+            steps = self._steps(objective, captured, stays=True)
             penalty, start = objective.value(0.0), max(len(self.loss_history) - 1, 0)
             passes = gradient_descent(steps, objective, num_passes, epsilon, self.loss_history, report)
         if passes < num_passes:
@@ -225,34 +236,35 @@ class Model:
             Call its `load`, `compute` and `update` for every step, and `finish` at the end.
         """
         epsilon, reg_lambda = not_negative(epsilon, "epsilon"), not_negative(reg_lambda, "reg_lambda")
-        flat, engine = self._captured("gradient")
+        # Its own, so that it goes on undisturbed by another descent or `train`.
+        captured = flat, engine = self._new_engine("gradient")
 
         def steps_on(X: Any, y: Any) -> Steps:
             # Copies: the caller may fill the same arrays with the next batch.
-            return self._steps(self.objective_on(X, y, reg_lambda).copy(), "gradient", stays=False)
+            return self._steps(self.objective_on(X, y, reg_lambda).copy(), captured, stays=False)
 
         return Descent(steps_on, engine.settings, flat, epsilon, reg_lambda)
 
-    def _steps(self, objective: Objective, what: Literal["loss", "gradient"], *, stays: bool) -> Steps:
+    def _steps(self, objective: Objective, captured: tuple[Flat, Engine], *, stays: bool) -> Steps:
         """Return how the loss, and its gradient if wanted, are computed on data that stay or that others follow."""
-        flat, engine = self._captured(what)
+        flat, engine = captured
         if self.engine == "numpy":
             compiled = engine.load(objective.feeds, stays=stays)
             if compiled is not None:
                 return Captured(compiled, flat, self.graph, str(self._X.name))
         return NodeByNode(objective, flat)
 
-    def _captured(self, what: Literal["scores", "loss", "gradient"]) -> tuple[Flat, Engine]:
+    def _captured(self, what: Wanted) -> tuple[Flat, Engine]:
         """Return the engine that computes something, and where it has the parameters."""
         found: tuple[Flat, Engine] | None = self._engines.get(what)
-        if found is None:
-            flat, graph = Flat(self.graph.parameters), self._scorer if what == "scores" else self.graph
-            if what == "gradient":
-                found = flat, Engine(graph, flat.values, flat.gradients, self._scale, self._told)
-            else:
-                found = flat, Engine(graph, told=self._told)
-            found = self._engines.setdefault(what, found)
-        return found
+        # Of threads that come at once all take the first.
+        return self._engines.setdefault(what, self._new_engine(what)) if found is None else found
+
+    def _new_engine(self, what: Wanted) -> tuple[Flat, Engine]:
+        flat = Flat(self.graph.parameters)
+        if what == "gradient":
+            return flat, Engine(self.graph, flat.values, flat.gradients, self._scale, self._told)
+        return flat, Engine(self._scorer if what == "scores" else self.graph, told=self._told)
 
     def objective_on(self, X: Any, y: Any, reg_lambda: float = 0.01) -> Objective:
         """Return the objective that `train` descends on these data; it follows the parameters as they change."""

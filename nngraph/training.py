@@ -292,6 +292,8 @@ class Descent:
             Examples and their targets, as in `Model.train`. Data of a shape and dtype that were there before are copied
             into the same place, and only the output looks at them again.
         """
+        # If these data are refused there are none: the place of the last ones may be overwritten by then.
+        self._now = None
         key = self._settings(), X.shape, X.dtype, y.shape, y.dtype
         steps = self._steps.get(key)
         if steps is None or not steps.reload(X, y):

@@ -765,9 +765,10 @@ def test_data_are_not_kept(engine, rows):
     assert_allclose(descent.compute(), expected, rtol=1e-13)
 
 
-def test_large_data_in_place():
+def test_large_data_in_place(monkeypatch):
     """Large data are read where they lie for the time of one training: changed later, the next sees the change."""
-    data, labels = np.asfortranarray(np.resize(X, (100_000, 2))), np.resize(Y, 100_000)
+    monkeypatch.setattr(nngraph.engines.engine, "LARGE", 1000)
+    data, labels = np.asfortranarray(np.resize(X, (400, 2))), np.resize(Y, 400)
     one, other = two(net)
     for factor in (1.0, 2.0):
         for model in (one, other):
@@ -949,3 +950,47 @@ def test_interrupt_in_training(delay):
     passes = len(model.loss_history)
     model.train(X, Y, num_passes=2, epsilon=1e-3)
     assert len(model.loss_history) == max(passes, 1) + 2
+
+
+@pytest.mark.parametrize("engine", ["numpy", "graph"])
+def test_refused_batch(engine):
+    """After a batch that is refused there are no data, rather than some of the refused ones; the next are right."""
+    model, twin = net(engine=engine), net(engine="graph")
+    descent = model.descent(epsilon=0)
+    descent.load(X, Y)
+    descent.compute()
+    with pytest.raises(GateError, match="got 5 at position 30"):
+        descent.load(X, WRONG)
+    with pytest.raises(ValueError, match="no data yet"):
+        descent.compute()
+    descent.load(X, Y)
+    assert_allclose(descent.compute(), twin.calculate_loss(X, Y), rtol=1e-13)
+
+
+def test_descents_side_by_side():
+    """Two descents of one model, and a training between their steps, do not disturb each other."""
+    model, first, second = net(), net(engine="graph"), net(engine="graph")
+    one, two_ = model.descent(epsilon=0.1, reg_lambda=0), model.descent(epsilon=0.2, reg_lambda=0)
+    losses = []
+    for _ in range(3):
+        one.load(X, Y)
+        two_.load(2 * X, 1 - Y)
+        model.train(-X, Y, num_passes=1, epsilon=1e-3)
+        for descent in (one, two_):
+            losses.append(descent.compute())
+            descent.update()
+    expected = by_hand(first, 3 * [(X, Y)], 0.1, 0), by_hand(second, 3 * [(2 * X, 1 - Y)], 0.2, 0)
+    assert_allclose(losses, np.ravel(expected, order="F"), rtol=1e-12)
+    one.finish()
+    assert distance(model, first) < 64
+
+
+@pytest.mark.parametrize("engine", ["torch", None, "NumPy"])
+def test_unknown_engine(engine):
+    """An engine that there is none of is refused, also later."""
+    model = net()
+    with pytest.raises(ValueError, match="engine must be 'numpy' or 'graph'"):
+        model.engine = engine
+    with pytest.raises(ValueError, match="engine must be 'numpy' or 'graph'"):
+        net(engine=engine)
+    assert model.engine == "numpy"
