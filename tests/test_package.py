@@ -53,7 +53,7 @@ FLOORS = [
     ["nngraph.engines.lowering", "nngraph.engines.pool"],
     ["nngraph.engines.writer"],
     ["nngraph.engines.compiled"],
-    ["nngraph.engines.comparison", "nngraph.engines.rows"],
+    ["nngraph.engines.comparison", "nngraph.engines.rows", "nngraph.engines.settings"],
     ["nngraph.engines.engine"],
     ["nngraph.engines"],
     ["nngraph.initializers", "nngraph.training", "nngraph.progress"],
