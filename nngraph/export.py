@@ -29,6 +29,9 @@ from nngraph.steps import next_value
 # Recorded twice, on two of these numbers of rows: where the two texts differ by them, any number will do.
 ROWS = (23, 29, 31, 37, 41, 43, 47, 53, 59, 61)
 
+# And on so many it is tried.
+MANY = 1009
+
 # What an exported file defines, and what the names in it may not be.
 TAKEN = (
     "step", "forward", "predict", "predict_proba", "train", "PARAMETERS", "Path", "losses", "loss", "values",
@@ -70,7 +73,9 @@ def step_source(graph: Graph, scale: Scale, feeds: Feeds, data: str) -> str:
     rates = {"epsilon": 0.01, "reg_lambda": 0.01}
     doc = "Take one step of gradient descent: return the loss before it, and every parameter after it."
     record = lambda n: record_step(graph, feeds(n), scale, next_value, rates)  # noqa: E731 - one line says it
-    return _for_any_rows(record, "step", doc, safe_names(graph), data, len(rates))
+    text = _for_any_rows(record, "step", doc, safe_names(graph), data, len(rates))
+    _check(text, "step", record, graph, feeds, rates)
+    return text
 
 
 def prediction_source(graph: Graph, output: OutputGate, feeds: Feeds, data: str, names: Mapping[str, str]) -> str:
@@ -93,7 +98,35 @@ def prediction_source(graph: Graph, output: OutputGate, feeds: Feeds, data: str,
     def record(n: int) -> Recording:
         return record_function(graph, feeds(n), function, results, f"the predictions of {type(output).__name__}")
 
-    return _for_any_rows(record, "forward", doc, names, data)
+    text = _for_any_rows(record, "forward", doc, names, data)
+    _check(text, "forward", record, graph, feeds, {})
+    return text
+
+
+def _check(
+    text: str, name: str, record: Callable[[int], Recording], graph: Graph, feeds: Feeds, rates: Mapping[str, float]
+) -> None:
+    """Raise ValueError unless the text gives what the gates give for many more rows, where one may branch otherwise."""
+    module: dict[str, Any] = {}
+    exec(text, module)  # noqa: S102 - our own text
+    values = dict(zip(graph.names, graph.sources(feeds(MANY), {}), strict=True))
+    with np.errstate(all="ignore"):
+        program = record(MANY).program
+        sources = program.inputs[: len(program.inputs) - len(rates)]
+        data = [values[str(variable.name)] for variable in sources]
+        numbers = [
+            np.asarray(rate, v.dtype) for rate, v in zip(rates.values(), program.inputs[len(data) :], strict=True)
+        ]
+        expected, found = program.evaluate(*data, *numbers), module[name](*data, *rates.values())
+    for one, other in zip(expected, found if isinstance(found, tuple) else (found,), strict=True):
+        allowed = 1e-3 if np.asarray(one).dtype == np.float32 else 1e-6
+        largest = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
+        alike = np.shape(one) == np.shape(other)
+        if not (alike and np.allclose(one, other, allowed, allowed * largest, equal_nan=True)):
+            raise ValueError(
+                f"what a gate does depends on the number of rows, so no text of {name} fits them all: for {MANY:,} rows "
+                "it is another than for a few"
+            )
 
 
 def _for_any_rows(
@@ -115,7 +148,11 @@ def _for_any_rows(
     pairs = zip(one, two, strict=False)
     places = [(a, _merged(a.string, b.string, rows, names[data])) for a, b in pairs if a.string != b.string]
     if len(one) != len(two) or any(merged is None for _, merged in places):
-        raise ValueError(f"{name} is another program for {rows[0]} rows than for {rows[1]}, so no text fits them all")
+        differ = next((b.line.strip() for a, b in zip(one, two, strict=False) if a.string != b.string), "")
+        raise ValueError(
+            f"what a gate does depends on the number of rows otherwise than by that number, so no text of {name} fits "
+            f"them all; for {rows[1]} rows, for instance, it has the line {differ!r}"
+        )
     lines = texts[0].splitlines(keepends=True)
     for token, merged in reversed(places):
         (row, start), (last, end) = token.start, token.end
@@ -211,12 +248,26 @@ def write_module(
     text = "\n\n".join([head, *(["\n".join(standard)] if standard else []), "\n".join(others), *above, *tables])
     text = "\n\n\n".join([text.rstrip(), *functions, *faces]) + "\n"
     compile(text, str(path), "exec")
-    if beside:
-        np.savez(beside, allow_pickle=False, **stored)
-    path.write_text(text, encoding="utf-8")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    # Beside, then renamed: what was there before stays whole if something fails.
+    files = {path.with_name(f".{path.name}.part"): path}
+    try:
+        next(iter(files)).write_text(text, encoding="utf-8")
+        if beside:
+            files[beside.with_name(f".{beside.name}.part.npz")] = beside
+            np.savez(list(files)[1], allow_pickle=False, **stored)
+        for part, whole in reversed(files.items()):
+            part.replace(whole)
+    finally:
+        for part in files:
+            part.unlink(missing_ok=True)
 
 
-USAGE = "PARAMETERS are the weights; `predict` takes rows, and `train` goes on training on rows and their targets."
+USAGE = (
+    "PARAMETERS are the weights; `predict` takes rows, and `train` goes on training on rows and their targets. Neither "
+    "are checked."
+)
 
 
 def _names(names: Iterable[str]) -> str:

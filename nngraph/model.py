@@ -96,8 +96,7 @@ class Model(PrintedModel):
         engine: Literal["numpy", "graph"] = "numpy",
     ) -> None:
         instance(output, OutputGate, "the output")
-        if engine not in ("numpy", "graph"):
-            raise ValueError(f"engine must be 'numpy' or 'graph', got {engine!r}")
+        self.engine = engine
         if isinstance(architecture, Node):
             scores = architecture
         else:
@@ -116,13 +115,23 @@ class Model(PrintedModel):
         # A graph built by hand takes what its gates take.
         self._width = None if isinstance(architecture, Node) else len(self.W[0])
         self.loss_history: list[float] = []
-        self.engine = engine
         self._engines: dict[str, Any] = {}
         self._told: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         # Programs are recorded anew: they hold data.
         return {**self.__dict__, "_engines": {}, "_told": set()}
+
+    @property
+    def engine(self) -> Literal["numpy", "graph"]:
+        """How it trains and predicts, see the class; it may be changed at any time."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: Literal["numpy", "graph"]) -> None:
+        if engine not in ("numpy", "graph"):
+            raise ValueError(f"engine must be 'numpy' or 'graph', got {engine!r}")
+        self._engine = engine
 
     @property
     def W(self) -> ParameterViews:
@@ -195,8 +204,9 @@ class Model(PrintedModel):
                     print(f"Loss after iteration {passes - 1}: {loss:f}")
                 update(passes, loss)
 
-            self._flat().read()
-            steps = self._steps(objective, "gradient" if num_passes else "loss", stays=True)
+            flat = self._flat()
+            flat.read()
+            steps = self._steps(objective, flat, self._captured("gradient" if num_passes else "loss"), stays=True)
             penalty, start = objective.value(0.0), max(len(self.loss_history) - 1, 0)
             passes = gradient_descent(steps, objective, num_passes, epsilon, self.loss_history, report)
         if passes < num_passes:
@@ -224,36 +234,42 @@ class Model(PrintedModel):
         """
         epsilon, reg_lambda = not_negative(epsilon, "epsilon"), not_negative(reg_lambda, "reg_lambda")
 
+        # Its own, so that it goes on undisturbed by another descent or `train`.
+        flat = Flat(self.graph.parameters)
+        engine = self._training_engine(flat)
+
         def steps_on(X: Any, y: Any) -> Steps:
             # Copies: the caller may fill the same arrays with the next batch.
-            return self._steps(self.objective_on(X, y, reg_lambda).copy(), "gradient", stays=False)
+            return self._steps(self.objective_on(X, y, reg_lambda).copy(), flat, engine, stays=False)
 
-        return Descent(steps_on, self._flat(), epsilon, reg_lambda)
+        return Descent(steps_on, flat, epsilon, reg_lambda)
 
-    def _steps(self, objective: Objective, what: Literal["loss", "gradient"], *, stays: bool) -> Steps:
+    def _steps(self, objective: Objective, flat: Flat, engine: Engine, *, stays: bool) -> Steps:
         """Return how the loss, and its gradient if wanted, are computed on data that stay or that others follow."""
-        flat = self._flat() if what == "gradient" else Flat(self.graph.parameters)
         if self.engine == "numpy":
-            compiled = self._captured(what).load(objective.feeds, stays=stays)
+            compiled = engine.load(objective.feeds, stays=stays)
             if compiled is not None:
                 return Captured(compiled, flat, self.graph, str(self._X.name))
         return NodeByNode(objective, flat)
 
-    def _flat(self) -> Flat:
-        """Return the vectors in which training has the parameters and their gradients."""
-        found: Flat = self._engines.setdefault("flat", self._engines.get("flat") or Flat(self.graph.parameters))
-        return found
+    def _training_engine(self, flat: Flat) -> Engine:
+        return Engine(self.graph, flat.values, flat.gradients, self._scale, self._told)
 
     def _captured(self, what: Literal["scores", "loss", "gradient"]) -> Engine:
         """Return the engine that computes something."""
         found: Engine | None = self._engines.get(what)
         if found is None:
             if what == "gradient":
-                flat = self._flat()
-                found = Engine(self.graph, flat.values, flat.gradients, self._scale, self._told)
+                found = self._training_engine(self._flat())
             else:
                 found = Engine(self._scorer if what == "scores" else self.graph, told=self._told)
+            # Of threads that come at once all take the first.
             found = self._engines.setdefault(what, found)
+        return found
+
+    def _flat(self) -> Flat:
+        """Return the vectors in which `train` has the parameters and their gradients."""
+        found: Flat = self._engines.setdefault("flat", self._engines.get("flat") or Flat(self.graph.parameters))
         return found
 
     def objective_on(self, X: Any, y: Any, reg_lambda: float = 0.01) -> Objective:

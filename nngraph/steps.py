@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from nngraph.program.program import GuardError
 SMALL = 4096
 
 # For how many shapes of data one descent keeps how to take a step.
-MOST_SHAPES = 8
+MOST_SHAPES = 32
 
 
 class Flat:
@@ -105,6 +106,8 @@ class Captured:
         self.flat, self.buffer_bytes = flat, compiled.buffer_bytes
         self._step, self._loss = compiled.step, compiled.outputs[0]
         self._load, self._X, self._y = compiled.load, compiled.inputs[X], compiled.inputs["y"]
+        places = (self._X.ravel("K"), self._y.ravel("K"))
+        self._floats = [flat for flat in places if flat.dtype.kind == "f"]
         named = zip(graph.nodes, graph.names, strict=True)
         constants = [(node, compiled.inputs.get(name)) for node, name in named if isinstance(node, Constant)]
         self._constants = [(node, place) for node, place in constants if place is not None]
@@ -113,6 +116,9 @@ class Captured:
         """Take other data of the same shape; return False if a gate takes another branch on them."""
         np.copyto(self._X, X)
         np.copyto(self._y, y)
+        # A product overflows before the data do: then they are looked at one by one, by who takes them anew.
+        if not all(math.isfinite(flat.dot(flat)) for flat in self._floats):
+            return False
         for constant, place in self._constants:
             np.copyto(place, constant.value)
         try:
@@ -204,21 +210,25 @@ class Descent:
 
     def __init__(self, steps_on: Callable[[Any, Any], Steps], flat: Flat, epsilon: float, reg_lambda: float) -> None:
         self.flat = flat
-        self.update = GradientStep(flat, epsilon, reg_lambda)
+        self._update = GradientStep(flat, epsilon, reg_lambda)
+        self._computed = False
         self._steps_on = steps_on
         self._steps: dict[Any, Steps] = {}
         self._now: Steps | None = None
         flat.read()
 
-    def load(self, X: Array, y: Array) -> None:
+    def load(self, X: Any, y: Any) -> None:
         """Take the data of the next step.
 
         Parameters
         ----------
-        X, y : arrays
+        X, y : array-like
             Examples and their targets, as in `Model.train`. Data of a shape and dtype that were there before are copied
             into the same place, and only the output looks at them again.
         """
+        # If these data are refused there are none: the place of the last ones may be overwritten by then.
+        self._now = None
+        X, y = np.asarray(X), np.asarray(y)
         key = X.shape, X.dtype, y.shape, y.dtype
         steps = self._steps.get(key)
         if steps is None or not steps.reload(X, y):
@@ -233,7 +243,15 @@ class Descent:
             raise ValueError("there are no data yet: call load(X, y) before compute()")
         loss = self._now.loss()
         self._now.differentiate()
+        self._computed = True
         return loss
+
+    def update(self) -> None:
+        """Take a step along the gradient that `compute` left."""
+        if not self._computed:
+            raise ValueError("there is no gradient: call compute() before every update()")
+        self._computed = False
+        self._update()
 
     def finish(self) -> None:
         """Give the model the parameters' values; until then it has those of the beginning."""

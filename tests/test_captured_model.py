@@ -18,6 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gates
 import nngraph.engines.engine
+import nngraph.steps
 from gates import (
     ElementwiseGate,
     Gate,
@@ -766,9 +767,10 @@ def test_data_are_not_kept(engine, rows):
     assert_allclose(descent.compute(), expected, rtol=1e-13)
 
 
-def test_large_data_in_place():
+def test_large_data_in_place(monkeypatch):
     """Large data are read where they lie for the time of one training: changed later, the next sees the change."""
-    data, labels = np.asfortranarray(np.resize(X, (100_000, 2))), np.resize(Y, 100_000)
+    monkeypatch.setattr(nngraph.engines.engine, "LARGE", 1000)
+    data, labels = np.asfortranarray(np.resize(X, (400, 2))), np.resize(Y, 400)
     one, other = two(net)
     for factor in (1.0, 2.0):
         for model in (one, other):
@@ -786,8 +788,10 @@ def test_large_data_in_place():
 # --- Caches, threads, copies, interrupts -----------------------------------------------------------------------------
 
 
-def test_caches_are_bounded():
+def test_caches_are_bounded(monkeypatch):
     """More shapes than the caches keep are right, and the number of programs stays bounded."""
+    monkeypatch.setattr(nngraph.engines.engine, "MOST_PROGRAMS", 8)
+    monkeypatch.setattr(nngraph.steps, "MOST_SHAPES", 8)
     one, other = two(net)
     batches = [(X[:n], Y[:n]) for n in [*range(1, 25), *range(1, 5)]]
     descent = one.descent(epsilon=0.1, reg_lambda=0.01)
@@ -950,3 +954,85 @@ def test_interrupt_in_training(delay):
     passes = len(model.loss_history)
     model.train(X, Y, num_passes=2, epsilon=1e-3)
     assert len(model.loss_history) == max(passes, 1) + 2
+
+
+@pytest.mark.parametrize("engine", ["numpy", "graph"])
+def test_refused_batch(engine):
+    """After a batch that is refused there are no data, rather than some of the refused ones; the next are right."""
+    model, twin = net(engine=engine), net(engine="graph")
+    descent = model.descent(epsilon=0)
+    descent.load(X, Y)
+    descent.compute()
+    with pytest.raises(GateError, match="got 5 at position 30"):
+        descent.load(X, WRONG)
+    with pytest.raises(ValueError, match="no data yet"):
+        descent.compute()
+    descent.load(X, Y)
+    assert_allclose(descent.compute(), twin.calculate_loss(X, Y), rtol=1e-13)
+
+
+def test_descents_side_by_side():
+    """Two descents of one model, and a training between their steps, do not disturb each other."""
+    model, first, second = net(), net(engine="graph"), net(engine="graph")
+    one, two_ = model.descent(epsilon=0.1, reg_lambda=0), model.descent(epsilon=0.2, reg_lambda=0)
+    losses = []
+    for _ in range(3):
+        one.load(X, Y)
+        two_.load(2 * X, 1 - Y)
+        model.train(-X, Y, num_passes=1, epsilon=1e-3)
+        for descent in (one, two_):
+            losses.append(descent.compute())
+            descent.update()
+    expected = by_hand(first, 3 * [(X, Y)], 0.1, 0), by_hand(second, 3 * [(2 * X, 1 - Y)], 0.2, 0)
+    assert_allclose(losses, np.ravel(expected, order="F"), rtol=1e-12)
+    one.finish()
+    assert distance(model, first) < 64
+
+
+@pytest.mark.parametrize("engine", ["torch", None, "NumPy"])
+def test_unknown_engine(engine):
+    """An engine that there is none of is refused, also later."""
+    model = net()
+    with pytest.raises(ValueError, match="engine must be 'numpy' or 'graph'"):
+        model.engine = engine
+    with pytest.raises(ValueError, match="engine must be 'numpy' or 'graph'"):
+        net(engine=engine)
+    assert model.engine == "numpy"
+
+
+# --- Steps that are taken one by one ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["numpy", "graph"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_batch_that_is_not_finite(engine, dtype, bad):
+    """It is refused, of a shape that was there before, too, and the weights stay; a batch of large numbers is not."""
+    model = net(dtype=dtype, engine=engine)
+    descent = model.descent(epsilon=1e-9)
+    descent.load(X, Y)
+    descent.compute()
+    spoilt = X.astype(dtype)
+    spoilt[3, 1] = bad
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"X must be finite, got -?(nan|inf) at \[3, 1\]"):
+            descent.load(spoilt, Y)
+        with pytest.raises(ValueError, match="there are no data"):
+            descent.compute()
+    descent.load(np.full_like(spoilt, 1e30), Y)
+    assert np.isfinite(descent.compute())
+
+
+def test_lists_and_the_order_of_calls():
+    """Lists will do; an update without a gradient, or a second one along the same, is refused."""
+    model = net()
+    descent = model.descent(epsilon=0.1)
+    for early in (descent.compute, descent.update):
+        with pytest.raises(ValueError, match=r"call (load|compute)\("):
+            early()
+    for _ in range(2):
+        descent.load(X.tolist(), Y.tolist())
+        descent.compute()
+        descent.update()
+        with pytest.raises(ValueError, match=r"call compute\(\) before every update"):
+            descent.update()

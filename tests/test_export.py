@@ -389,3 +389,23 @@ def test_text_is_formatted(tmp_path):
         command = ["ruff", *arguments, "--isolated", "--line-length", "120", str(tmp_path)]
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)  # noqa: S603
         assert done.returncode == 0, done.stdout
+
+
+class Crowd(Gate):
+    """``Z = X`` for few rows, ``Z = 2 X`` for more than a hundred."""
+
+    def forward(self, X):
+        return X * (2.0 if len(X) > 100 else 1.0)
+
+    def backward(self, X, dZ):
+        return dZ * (2.0 if len(X) > 100 else 1.0)
+
+
+def test_a_branch_on_the_number_of_rows(tmp_path):
+    """What is another program for many rows than for few is not printed, and no file is written."""
+    model = Model([2, 3, 2], layer=Crowd(), random_state=0)
+    with pytest.raises(ValueError, match="so no text of step fits them all: for 1,009 rows"):
+        model.source()
+    with pytest.raises(ValueError, match="so no text of step fits"):
+        model.export_numpy(tmp_path / "net.py")
+    assert list(tmp_path.iterdir()) == []

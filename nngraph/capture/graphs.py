@@ -162,7 +162,10 @@ def _differentiated(
     gradients[at] = follower.upstream(function, [values[graph.position(node)] for node in nodes], values[at].dtype)
     graph.differentiate(values, gradients, follower.backward)
     # Of several nodes with one gradient the last is the one that it is the gradient of in a formula: dZ1, not dXW1.
-    _name([f"d{name}" for name in reversed(graph.names)], gradients[::-1])
+    # What the loss is multiplied by is nobody's gradient: it may be a sum of weights.
+    _name(
+        [f"d{name}" for name in reversed(graph.names)], [None if i == at else g for i, g in enumerate(gradients)][::-1]
+    )
     found = [gradients[graph.position(parameter)] for parameter in graph.parameters]
     for i, parameter in enumerate(graph.parameters):
         if found[i] is None:

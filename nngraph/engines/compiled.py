@@ -23,6 +23,9 @@ from nngraph.program.passes import drop, optimize, share, simplify, split
 from nngraph.program.program import Operation, Program, Variable, last_reads
 from nngraph.program.report import ProgramReport, report
 
+# What gates ask of all rows, and the answer that holds for all if it holds for each part: "is any wrong?", "no".
+HOLDS_FOR_PARTS = ((np.any, False), (np.all, True))
+
 
 class Compiled:
     """A program that is bound to memory.
@@ -46,6 +49,8 @@ class Compiled:
         Where each input lies. Write the data there, then call `load`, then `step`.
     outputs : list of arrays
         Where `step` leaves the outputs; the next step writes over them. Those of `into` are these arrays.
+    guards_by_rows : bool
+        Whether what gates asked of the data holds for all rows if it holds for each part of them.
     source : str
         The two functions.
     buffer_bytes : int
@@ -61,6 +66,9 @@ class Compiled:
     ) -> None:
         given, varying = given or {}, set(varying)
         program = optimize(program)
+        made = {operation.output: operation for operation in program.operations}
+        answers = [(made[v].function if v in made else None, bool(answer)) for v, answer in program.guards]
+        self.guards_by_rows = all(answer in HOLDS_FOR_PARTS for answer in answers)
         # Twice, if one output is to be written to two places.
         wanted = list(zip(program.outputs, into, strict=False))
         lowered = drop(share(simplify(lower(program, varying))))
@@ -101,8 +109,8 @@ class Compiled:
             # What a gate refuses, such as weights that add up to zero, is computed to its end before it is asked.
             self._load = np.errstate(all="ignore")(self._load)
         own = [array for v, array in arrays.items() if v not in given and v not in beside]
-        made = sum(a.nbytes for a in (*own, *self.program.constants.values()))
-        self.buffer_bytes = writer.pool.bytes + beside_bytes + made
+        fixed = sum(a.nbytes for a in (*own, *self.program.constants.values()))
+        self.buffer_bytes = writer.pool.bytes + beside_bytes + fixed
 
     def report(self) -> ProgramReport:
         """Report what the program costs as it is run, and the memory of its buffers."""

@@ -24,7 +24,7 @@ from nngraph.nodes import Constant, Input, Node, Parameter
 from nngraph.program.program import GuardError
 
 # How many programs one engine keeps, and how many bytes of buffers.
-MOST_PROGRAMS = 8
+MOST_PROGRAMS = 32
 MOST_BYTES = 2**28
 
 # Data of more bytes than this are read where they lie, if they stay the same for a whole training.
@@ -141,10 +141,15 @@ class Engine:
             if self._in_blocks:
                 try:
                     compiled = self.load({data: _filled(rows[:size], size)})
-                    return None if compiled is None else self._blocks(compiled, str(data.name), rows, size)
+                    if compiled is None:
+                        return None
+                    if compiled.guards_by_rows or len(rows) == size:
+                        return self._blocks(compiled, str(data.name), rows, size)
                 except GuardError:
-                    # A gate takes another branch on some of the blocks, so it looks at more than a row.
-                    self._in_blocks = False
+                    # A gate takes another branch on some of the blocks.
+                    pass
+                # It asks something of all rows together.
+                self._in_blocks = False
             return self.run({data: rows})
 
     @staticmethod

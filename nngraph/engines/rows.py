@@ -12,6 +12,9 @@ from nngraph.nodes import Node
 # How many rows of the data are tried, and as many made from them.
 TRIED = 8
 
+# And how many at once.
+MANY = 1009
+
 
 def independent(graph: Graph, data: Node, rows: Array) -> bool | None:
     """Whether each row of the output depends on the same row of the data alone: ``f(X)[i:j] = f(X[i:j])``.
@@ -60,8 +63,11 @@ def _same(graph: Graph, data: Node, sample: Array, blocks: list[slice], *, moved
 
     with np.errstate(all="ignore"):
         whole, *parts = (output(sample[block]) for block in (slice(None), *blocks))
-    if whole.shape[:1] != sample.shape[:1]:
+        # A gate may do something else for many rows.
+        crowd = output(np.resize(sample, (MANY, *sample.shape[1:])))
+    if whole.shape[:1] != sample.shape[:1] or crowd.shape != (MANY, *whole.shape[1:]):
         return False
+    blocks, parts = [*blocks, slice(None)], [*parts, crowd[: len(sample)]]
     allowed = 1e3 * np.finfo(whole.dtype).eps if whole.dtype.kind == "f" else 0.0
     allowed *= float(np.nanmax(np.abs(whole[np.isfinite(whole)]), initial=0.0))
     return all(

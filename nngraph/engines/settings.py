@@ -40,13 +40,16 @@ def state(value: Any, within: tuple[Any, ...] = (), depth: int = DEPTH) -> Any: 
     kind: Any = type(value)
     if kind in PLAIN:
         return kind, value
-    if issubclass(kind, Gate) and not value.__dict__ and not _elsewhere(kind):
-        return kind
+    is_gate, elsewhere = _known(kind)
+    if is_gate and not elsewhere:
+        attributes = value.__dict__
+        if PLAIN.issuperset(map(type, attributes.values())):
+            return kind, *attributes.items(), *map(type, attributes.values())
     if isinstance(value, np.ndarray | np.generic):
         return kind, value.shape, value.dtype.str, value.tobytes()
     if any(value is outer for outer in within):
         return Itself(value)
-    is_object = not issubclass(kind, Gate | tuple | list | dict | set | frozenset)
+    is_object = not is_gate and not isinstance(value, tuple | list | dict | set | frozenset)
     inside = functools.partial(state, within=(*within, value), depth=depth - is_object)
     if isinstance(value, tuple | list):
         return kind, tuple([inside(part) for part in value])
@@ -58,14 +61,18 @@ def state(value: Any, within: tuple[Any, ...] = (), depth: int = DEPTH) -> Any: 
         return Itself(value)
     attributes = getattr(value, "__dict__", None)
     parts = [(name, inside(part)) for name, part in attributes.items()] if type(attributes) is dict else []
-    parts += [(name, inside(getattr(value, name, None))) for name in _elsewhere(kind)]
+    parts += [(name, inside(getattr(value, name, None))) for name in elsewhere]
     return Itself(value) if is_object else kind, tuple(parts)
 
 
 @functools.lru_cache(maxsize=256)
-def _elsewhere(kind: type) -> tuple[str, ...]:
-    """Return the names of attributes that are not in an instance's dict: slots, and settings in the body of a class."""
-    return tuple(name for base in kind.__mro__ for name, value in vars(base).items() if _is_setting(base, name, value))
+def _known(kind: type) -> tuple[bool, tuple[str, ...]]:
+    """Return whether a class is a gate's, and the names of attributes that are not in an instance's dict.
+
+    They are slots, and settings in the body of a class.
+    """
+    names = [name for base in kind.__mro__ for name, value in vars(base).items() if _is_setting(base, name, value)]
+    return issubclass(kind, Gate), tuple(names)
 
 
 def _is_setting(kind: type, name: str, value: Any) -> bool:
