@@ -124,8 +124,8 @@ def _check(
         alike = np.shape(one) == np.shape(other)
         if not (alike and np.allclose(one, other, allowed, allowed * largest, equal_nan=True)):
             raise ValueError(
-                f"what a gate does depends on the number of rows, so no text of {name} fits them all: for {MANY:,} rows "
-                "it is another than for a few"
+                f"what a gate does depends on the number of rows, so no text of {name} fits them all: for {MANY:,} "
+                "rows it is another than for a few"
             )
 
 
