@@ -282,7 +282,7 @@ PURE: dict[str, Function] = {
     ),
     "clip by other shapes": lambda X, Y, v, k: np.clip(v, -1, np.abs(Y)),
     "minimum, maximum": lambda X, Y, v, k: np.minimum(np.maximum(X, 0), 1),
-    "nan_to_num, round": lambda X, Y, v, k: (np.nan_to_num(X), np.round(X, 2), X.round(1), np.sign(X), np.fix(X)),
+    "nan_to_num, round": lambda X, Y, v, k: (np.nan_to_num(X), np.round(X, 2), X.round(1), np.sign(X), np.trunc(X)),
     "isclose": lambda X, Y, v, k: np.isclose(X, Y, atol=1.0),
     "diff, gradient": lambda X, Y, v, k: (np.diff(X, axis=0), np.gradient(X, axis=1)),
     "interp": lambda X, Y, v, k: np.interp(X, [-1.0, 0.0, 1.0], [3.0, 1.0, 2.0]),

@@ -38,7 +38,7 @@ COMPUTES = {
     np.argmin, np.cumsum, np.cumprod, np.median, np.average, np.quantile, np.percentile, np.count_nonzero, np.trace,
     np.nansum, np.nanmean, np.nanmax, np.nanmin, np.nanprod, np.nanstd, np.nanvar, np.nancumsum, np.nanargmax,
     np.nanargmin, np.nanmedian,
-    np.where, np.clip, np.select, np.choose, np.nan_to_num, np.round, np.around, np.fix, np.diff, np.ediff1d,
+    np.where, np.clip, np.select, np.choose, np.nan_to_num, np.round, np.around, np.diff, np.ediff1d,
     np.gradient, np.interp, np.trapezoid, np.convolve, np.correlate, np.i0, np.sinc, np.angle, np.unwrap,
     np.real_if_close, np.copy,
     np.dot, np.vdot, np.inner, np.outer, np.tensordot, np.einsum, np.kron, np.cross,
