@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
-import signal
+import subprocess
 import sys
+import textwrap
 import threading
 import tracemalloc
 import types
@@ -928,32 +929,41 @@ def test_interrupted_recording(error, calls):
         assert distance(one, other) < 64
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer signal")
-@pytest.mark.parametrize("delay", [0.002, 0.01, 0.03, 0.1])
-def test_interrupt_in_training(delay):
-    """Ctrl-C at any time leaves finite weights whose loss is the history's last, in both ways of training."""
+INTERRUPTS = """
+    import signal, warnings
+    import numpy as np
+    from nngraph import Model
 
-    def interrupt(*_):
-        raise KeyboardInterrupt
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 2)), rng.integers(0, 2, 50)
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    recorded = 0
+    for i in range(40):
+        model = Model([2, 4, 2], random_state=0)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.001 * (i + 1))
+            model.train(X, y, num_passes=10**9, epsilon=1e-3)
+            recorded += 1
+        except KeyboardInterrupt:
+            # It struck before the first pass: while data were looked at, or gates recorded.
+            assert model.loss_history == []
+        if model.loss_history:
+            assert np.isclose(model.calculate_loss(X, y), model.loss_history[-1], rtol=1e-12)
+        passes = len(model.loss_history)
+        model.train(X, y, num_passes=2, epsilon=1e-3)
+        assert len(model.loss_history) == max(passes, 1) + 2
+    assert recorded > 0
+    print("whole")
+"""
 
-    model = net()
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, delay)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                model.train(X, Y, num_passes=1_000_000, epsilon=1e-3)
-            except KeyboardInterrupt:
-                assert model.loss_history == []
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    if model.loss_history:
-        assert_allclose(model.calculate_loss(X, Y), model.loss_history[-1], rtol=1e-12)
-    passes = len(model.loss_history)
-    model.train(X, Y, num_passes=2, epsilon=1e-3)
-    assert len(model.loss_history) == max(passes, 1) + 2
+
+def test_interrupts_while_it_is_recorded():
+    """Ctrl-C while gates are recorded, or soon after, leaves a model that is whole and trains on."""
+    # In a process of its own: a signal may strike whatever runs, the tools that run the tests, too.
+    command = [sys.executable, "-c", textwrap.dedent(INTERRUPTS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 - our own script
+    assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr
 
 
 @pytest.mark.parametrize("engine", ["numpy", "graph"])
