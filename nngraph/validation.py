@@ -40,6 +40,22 @@ def not_negative(value: Any, what: str) -> float:
     return number
 
 
+def positive(value: Any, what: str) -> float:
+    """Return `value` as a float; raise ValueError unless it is finite and greater than 0."""
+    number = not_negative(value, what)
+    if number == 0:
+        raise ValueError(f"{what} must be greater than 0, got {value!r}")
+    return number
+
+
+def fraction(value: Any, what: str, *, one: bool = False) -> float:
+    """Return `value` as a float; raise ValueError unless it is at least 0 and below 1, or 1 where that is allowed."""
+    number = not_negative(value, what)
+    if number > 1 or (number == 1 and not one):
+        raise ValueError(f"{what} must be at least 0 and {'at most' if one else 'below'} 1, got {value!r}")
+    return number
+
+
 def float_type(dtype: Any) -> np.dtype[Any]:
     """Return the dtype; raise ValueError unless it is float64 or float32."""
     found: np.dtype[Any] | None
