@@ -104,8 +104,8 @@ def weights(kind: str, settings: dict[str, Any], decay: float) -> dict[int, list
 
 
 def losses() -> list[float]:
-    """Return a made-up series of losses: it falls, by less and less, with bumps, and once it is nan."""
-    series = [1 / (1 + epoch) + (epoch * epoch % 7) / 40 for epoch in range(EPOCHS)]
+    """Return a made-up series of losses: it falls by less and less, then no more, with bumps, and once it is nan."""
+    series = [1 / (1 + min(epoch, 25)) + (epoch * epoch % 7) / 40 for epoch in range(EPOCHS)]
     series[12] = math.nan
     return series
 

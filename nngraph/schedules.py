@@ -271,7 +271,7 @@ class Plateau:
         self.minimum = fraction(self.minimum, "Plateau: minimum", one=True)
         if self.monitor is not None and not isinstance(self.monitor, str):
             raise ValueError(
-                f"Plateau: monitor must be the name of a loss in the history, or None, got {self.monitor!r}"
+                f"Plateau: monitor must be None or the name of a loss in the history, got {self.monitor!r}"
             )
 
     def __call__(self, epoch: float, epochs: float) -> float:
