@@ -37,12 +37,18 @@ def take(optimizer, theta, gradient, step, state, rate=None):
     return (result[0], result[1:]) if isinstance(result, tuple) else (result, ())
 
 
-def descend(optimizer, theta, gradients, rates=None):
-    """Take a step for every gradient; return where that leads."""
-    state = optimizer.start(theta)
+def path(optimizer, theta, gradients, rates=None):
+    """Take a step for every gradient; return every theta on the way."""
+    state, thetas = optimizer.start(theta), [theta]
     for step, gradient in enumerate(gradients, start=1):
         theta, state = take(optimizer, theta, gradient, step, state, rates and rates[step - 1])
-    return theta
+        thetas.append(theta)
+    return thetas
+
+
+def descend(optimizer, theta, gradients, rates=None):
+    """Take a step for every gradient; return where that leads."""
+    return path(optimizer, theta, gradients, rates)[-1]
 
 
 # --- One number at a time, as the papers write it ---------------------------------------------------------------------
@@ -159,10 +165,10 @@ def test_equal_to_the_formula(kind, formula, choices, constant, data):
     rates = data.draw(st.lists(st.floats(0, 1), min_size=steps, max_size=steps))
     if constant:
         rates = [rates[0]] * steps
-    found = descend(kind(**chosen), theta, gradients, rates)
+    thetas = path(kind(**chosen), theta, gradients, rates)
     expected = [formula(float(x), [float(g) for g in gradients[:, i]], rates, **chosen) for i, x in enumerate(theta)]
-    # What is added up to `found` may be larger than it, so the tolerance is absolute.
-    assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    # A rounding is as large as the largest number on the way: a small gradient after large ones may throw Adam far out.
+    assert_allclose(thetas[-1], expected, rtol=0, atol=1e-11 * max(1, np.abs(thetas).max()))
 
 
 # --- Properties -------------------------------------------------------------------------------------------------------
