@@ -17,6 +17,8 @@ from nngraph.export import prediction_source, safe_names, step_source, write_mod
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node
 from nngraph.program.recorded import RecordedProgram
+from nngraph.summary import Summary, summarize
+from nngraph.validation import whole_number
 
 
 class PrintedModel:
@@ -48,6 +50,36 @@ class PrintedModel:
     def _scale(self) -> Scale:
         """What the loss is multiplied by: the number of losses, to descend their sum."""
         return self.output.divisor, (self.scores, self._y)
+
+    def summary(self, X: Any = None, y: Any = None, *, batch_size: int = 32) -> Summary:
+        """Return a table of the model: its layers, their outputs, parameters and FLOPs, and the memory for a batch.
+
+        Parameters
+        ----------
+        X : array-like, optional
+            Some examples; needed for a graph built by hand, of which the shapes are not known.
+        y : array-like, optional
+            Their targets; needed where the output takes neither labels that are all zero nor zeros like the scores.
+        batch_size : int, default=32
+            For how many examples the memory is stated.
+
+        Returns
+        -------
+        summary : Summary
+            It prints as a table, in a notebook and with rich, too; its attributes have the numbers.
+
+        Raises
+        ------
+        ValueError
+            If the data are missing or bad, or the batch size is no positive integer.
+        """
+        batch_size = whole_number(batch_size, "batch_size", 1)
+        with np.errstate(all="ignore"):
+            if X is None and y is None and self._width is None:
+                raise ValueError("the shapes of a graph built by hand are not known: give some examples X")
+            if X is not None and y is None:
+                y = self._some_targets(self._rows(X))
+            return summarize(self._scorer, self.graph, self._scale, self._examples(X, y), batch_size)
 
     def program(self, X: Any, y: Any) -> RecordedProgram:
         """Return what `train` records on these data: the loss and every parameter's gradient as array operations.

@@ -55,11 +55,15 @@ class ImpureError(GateError):
 
 @dataclass(frozen=True)
 class Step:
-    """What one run of a gate was recorded as: on which variables it ran, and which it gave (None for no gradient)."""
+    """What one run of a gate was recorded as: on which variables it ran, and which it gave (None for no gradient).
+
+    `operations` are the places, in the program as it was recorded, of what the gate asked for.
+    """
 
     call: Call
     inputs: tuple[Variable, ...]
     results: tuple[Variable | None, ...]
+    operations: range
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,10 @@ class Follower:
 
     def forward(self, gate: Gate, inputs: Sequence[Recorder], *label: Any) -> Recorder:
         """Do what `run_forward` does."""
+        start = len(self.tape.operations)
         with self._pure(gate, label[0]):
             Z = self._forward(gate, inputs, *label)
-        variables = tuple(x.variable for x in inputs)
-        self.steps.append(Step(Call(run_forward, gate, (label[0], tuple(label[1]))), variables, (Z.variable,)))
+        self._add_step(run_forward, gate, inputs, [Z], start, label)
         return Z
 
     # Any: to the contract recorders are arrays.
@@ -120,11 +124,10 @@ class Follower:
 
     def backward(self, gate: Gate, inputs: Sequence[Recorder], dZ: Recorder, *label: Any) -> Sequence[Recorder | None]:
         """Do what `run_backward` does."""
+        start = len(self.tape.operations)
         with self._pure(gate, label[0]):
             parts = self._backward(gate, inputs, dZ, *label)
-        variables = tuple(x.variable for x in (*inputs, dZ))
-        results = tuple(None if part is None else part.variable for part in parts)
-        self.steps.append(Step(Call(run_backward, gate, (label[0], tuple(label[1]))), variables, results))
+        self._add_step(run_backward, gate, [*inputs, dZ], parts, start, label)
         return parts
 
     def _backward(self, gate: Gate, inputs: Sequence[Any], dZ: Any, *label: Any) -> Sequence[Recorder | None]:
@@ -163,6 +166,14 @@ class Follower:
                 return [self._recorder(x) for x in found]
         except Refusal as refusal:
             raise ValueError(f"{title} cannot be followed: {refusal}") from None
+
+    def _add_step(
+        self, run: Any, gate: Gate, inputs: Sequence[Recorder], found: Sequence[Recorder | None], start: int, label: Any
+    ) -> None:
+        call = Call(run, gate, (label[0], tuple(label[1])))
+        results = tuple(None if x is None else x.variable for x in found)
+        operations = range(start, len(self.tape.operations))
+        self.steps.append(Step(call, tuple(x.variable for x in inputs), results, operations))
 
     def _recorder(self, value: Any) -> Recorder:
         """Return what a gate returned as a recorder: it may be a plain array, made from shapes alone."""

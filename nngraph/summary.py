@@ -1,0 +1,359 @@
+"""A model as a table: its layers, their outputs and parameters, what they compute, and the memory of that."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from gates.arithmetic import AddGate
+from nngraph.capture.costs import Cost, Costs, costs, line
+from nngraph.capture.follower import Recording
+from nngraph.capture.graphs import Scale, record_forward, record_gradient
+from nngraph.graph import Graph
+from nngraph.nodes import Input, Node, Parameter
+from nngraph.program.report import human_bytes, many
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+WIDTH = 80
+HEADS = ("node", "gate", "output", "parameters", "count", "FLOPs", "bytes")
+NUMBERS = ("count", "FLOPs", "bytes")
+NOTE = "n: the number of examples. FLOPs (estimates) and bytes: for one example."
+SHOWN = 8  # reasons
+
+# What depends on the number of examples is seen at these two, and held against a third.
+SIZES = (4, 6)
+
+# Lengths such as 8, "n" or "2n"; "?" where one follows no such rule.
+Shape: TypeAlias = tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The input, a layer, or the loss of a model.
+
+    Attributes
+    ----------
+    name : str
+        The node whose value it gives.
+    gates : tuple of str
+        What computes it; none for the input.
+    shape : tuple
+        Of its value, with "n" for the number of examples.
+    bytes : int or None
+        Of its value, for one example; None where they do not grow in proportion to the examples.
+    parameters : dict from name to shape
+        What is trained in it.
+    shared : tuple of str
+        Those of the parameters that a row above has already.
+    count : int
+        The number of parameters, without those that are shared.
+    fixed : dict from name to shape
+        Other arrays that it uses, which are not trained.
+    flops : int or None
+        For one example, forward; None where it is not known.
+    flops_once : int
+        What is computed besides, however many examples there are.
+    unknown : str
+        Why the FLOPs are not known, if they are not.
+    """
+
+    name: str
+    gates: tuple[str, ...]
+    shape: Shape
+    bytes: int | None
+    parameters: Mapping[str, Shape] = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
+    count: int = 0
+    fixed: Mapping[str, Shape] = field(default_factory=dict)
+    flops: int | None = 0
+    flops_once: int = 0
+    unknown: str = ""
+
+    def used(self) -> list[str]:
+        """Return the arrays that it uses, as text: ``W1 (2, 8)``."""
+        trained = [f"{name} {'again' if name in self.shared else _text(s)}" for name, s in self.parameters.items()]
+        return trained + [f"{name} {_text(shape)} fixed" for name, shape in self.fixed.items()]
+
+    def cells(self, between: str) -> tuple[str, ...]:
+        """Return it as text, with what stands between two arrays."""
+        if not self.gates:
+            work = ""
+        elif self.flops is None:
+            work = "unknown"
+        else:
+            work = f"{self.flops:,}" if self.flops or not self.flops_once else f"{self.flops_once:,} once"
+        size = "?" if self.bytes is None else f"{self.bytes:,}"
+        count = f"{self.count:,}" if self.parameters else ""
+        return self.name, ", ".join(self.gates), _text(self.shape), between.join(self.used()), count, work, size
+
+
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """A model as a table. It prints as text; rich and notebooks show it their way.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        The input, every gate to the scores, and the loss. Gates have a row each, but where a parameter is added to what
+        a gate makes with a parameter, as in ``X W + b``, the two are one layer.
+    dtype : str
+        What the parameters are.
+    parameters, parameter_bytes : int
+        Their number and memory, each counted once.
+    flops : int or None
+        For the scores of one example, as far as they are known; None where nothing could be recorded.
+    training_flops : int or None
+        The same for a training step: forward, loss and backward.
+    batch_size : int
+    buffer_bytes, training_buffer_bytes : int or None
+        The memory that the scores of a batch and a training step on it need beside the data and the parameters, as
+        planned for the recorded program; node by node it is more.
+    unknown : tuple of str
+        Which FLOPs are not known, and why.
+
+    Notes
+    -----
+    FLOPs are estimates by the rules of `nngraph.program.flops.flops`, of what is left when common parts are computed
+    once.
+    """
+
+    rows: tuple[Row, ...]
+    dtype: str
+    parameters: int
+    parameter_bytes: int
+    flops: int | None
+    training_flops: int | None
+    batch_size: int
+    buffer_bytes: int | None
+    training_buffer_bytes: int | None
+    unknown: tuple[str, ...] = ()
+
+    def title(self) -> str:
+        """Return the first line: ``Model with 42 parameters, 336 bytes in float64``."""
+        return f"Model with {many(self.parameters, 'parameter')}, {human_bytes(self.parameter_bytes)} in {self.dtype}"
+
+    def totals(self) -> list[str]:
+        """Return the lines below the table."""
+        part = any(row.flops is None for row in self.rows[:-1]), bool(self.unknown)
+        scores, step = map(_number, (self.flops, self.training_flops), part)
+        one, other = map(_bytes, (self.buffer_bytes, self.training_buffer_bytes), part)
+        lines = [
+            f"FLOPs per example: {scores} for the scores, {step} for a training step",
+            f"buffers for {many(self.batch_size, 'example')}: {one} for the scores, {other} for a training step",
+            NOTE,
+        ]
+        if self.unknown:
+            more = [f"... ({len(self.unknown):,} in all)"] * (len(self.unknown) > SHOWN)
+            lines += ["FLOPs unknown:", *(f"- {reason}" for reason in self.unknown[:SHOWN]), *more]
+        return lines
+
+    def __str__(self) -> str:
+        console = importlib.import_module("rich.console").Console(
+            file=io.StringIO(), width=WIDTH, color_system=None, force_terminal=False, force_jupyter=False
+        )
+        console.print(self)
+        return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip().splitlines())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __rich__(self) -> Group:
+        # Loaded when somebody looks, so that the package loads fast.
+        consoles, tables, texts = (importlib.import_module(f"rich.{name}") for name in ("console", "table", "text"))
+        cells = [row.cells(", ") for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(HEADS, *cells, strict=True)]
+        if sum(widths) + 2 * (len(HEADS) - 1) > WIDTH:
+            # One array to a line, rather than a line that ends within a shape.
+            cells = [row.cells("\n") for row in self.rows]
+        table = tables.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for head in HEADS:
+            number = head in NUMBERS
+            table.add_column(head, justify="right" if number else "left", no_wrap=number, overflow="fold")
+        for row in cells:
+            table.add_row(*map(texts.Text, row))
+        group: Group = consoles.Group(
+            texts.Text(f"{self.title()}\n", "bold"), table, texts.Text("\n".join(["", *self.totals()]))
+        )
+        return group
+
+    def _repr_html_(self) -> str:
+        def cell(tag: str, head: str, text: str) -> str:
+            align = "right" if head in NUMBERS else "left"
+            return f'<{tag} style="text-align: {align}; padding-right: 1em">{html.escape(text)}</{tag}>'
+
+        def row(tag: str, texts: Sequence[str]) -> str:
+            return f"<tr>{''.join(cell(tag, head, text) for head, text in zip(HEADS, texts, strict=True))}</tr>"
+
+        body = "".join(row("td", shown.cells(", ")) for shown in self.rows)
+        foot = "<br>".join(map(html.escape, self.totals()))
+        return (
+            f"<p><b>{html.escape(self.title())}</b></p>"
+            f"<table><thead>{row('th', HEADS)}</thead><tbody>{body}</tbody></table><p>{foot}</p>"
+        )
+
+
+def _number(number: int | None, part: bool) -> str:
+    return "unknown" if number is None else f"{'at least ' * part}{number:,}"
+
+
+def _bytes(number: int | None, part: bool) -> str:
+    return "unknown" if number is None else f"{'at least ' * part}{human_bytes(number)}"
+
+
+def summarize(
+    scorer: Graph, graph: Graph, scale: Scale, examples: Callable[[int], Mapping[Node, Any]], batch_size: int
+) -> Summary:
+    """Summarize a model; it keeps nothing of that, and nothing of it is changed.
+
+    Parameters
+    ----------
+    scorer : Graph
+        Of the scores.
+    graph : Graph
+        Of the loss of these scores.
+    scale : (callable, nodes)
+        What the loss is multiplied by, see `record_gradient`.
+    examples : callable
+        Returns data of so many rows for the graph.
+    batch_size : int
+        For how many the memory is stated.
+
+    Raises
+    ------
+    GateError
+        If a gate cannot take the data.
+    """
+    sizes = (*SIZES, batch_size)
+    feeds = [examples(n) for n in sizes]
+    data = [{node: array for node, array in feed.items() if node in scorer.inputs} for feed in feeds]
+    values = _measured(graph, sizes, feeds)
+    work = _costs(lambda i: record_forward(scorer, data[i]), sizes)
+    step = _costs(lambda i: record_gradient(graph, feeds[i], scale), sizes)
+    # The loss is counted as a part of the training step; the layers, as for a prediction.
+    of_nodes = {**_by_node(graph, step), **_by_node(scorer, work)}
+    known = [x for x in (work, step) if isinstance(x, Costs)]
+    reasons = [x for x in (work, step) if isinstance(x, str)]
+    arrays = [p.value for p in graph.parameters]
+    return Summary(
+        rows=tuple(_rows(scorer, graph, values, of_nodes)),
+        dtype=str(arrays[0].dtype),
+        parameters=sum(value.size for value in arrays),
+        parameter_bytes=sum(value.nbytes for value in arrays),
+        flops=work.each if isinstance(work, Costs) else None,
+        training_flops=step.each if isinstance(step, Costs) else None,
+        batch_size=batch_size,
+        buffer_bytes=work.buffer_bytes if isinstance(work, Costs) else None,
+        training_buffer_bytes=step.buffer_bytes if isinstance(step, Costs) else None,
+        unknown=tuple(dict.fromkeys([*reasons, *(reason for x in known for reason in x.unknown)])),
+    )
+
+
+def _costs(record: Callable[[int], Recording], sizes: Sequence[int]) -> Costs | str:
+    """Return what a program costs, or why there is none: a gate is not pure, or has no backward yet."""
+    try:
+        return costs([record(i) for i in range(len(sizes))], sizes)
+    except Exception as error:  # noqa: BLE001 - a gate may raise anything, and the rest of the table still holds
+        return ", ".join([str(error) or type(error).__name__, *getattr(error, "__notes__", [])])
+
+
+def _by_node(graph: Graph, found: Costs | str) -> dict[Node, Cost]:
+    """Return what the forward of each node costs: these are a program's first steps."""
+    nodes = [node for node in graph.nodes if node.gate is not None]
+    if isinstance(found, str):
+        return {node: Cost("", unknown=found) for node in nodes}
+    return dict(zip(nodes, found.steps, strict=False))
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What the value of a node is like, for any number of examples."""
+
+    shape: Shape
+    bytes: int | None
+
+
+def _measured(graph: Graph, sizes: Sequence[int], feeds: Sequence[Mapping[Node, Any]]) -> dict[Node, _Value]:
+    """Return what all values are like."""
+    found: list[list[tuple[tuple[int, ...], int]]] = []
+    for feed in feeds:
+        arrays = graph.evaluate(feed).arrays(graph)
+        found.append([(np.shape(array), array.nbytes) for array in arrays])
+    values = {}
+    for node, *measured in zip(graph.nodes, *found, strict=True):
+        shapes, counts = [shape for shape, _ in measured], [count for _, count in measured]
+        alike = len({len(shape) for shape in shapes}) == 1
+        shape = tuple(_length(sizes, lengths) for lengths in zip(*shapes, strict=True)) if alike else ("?",)
+        bytes_ = line(sizes, counts)
+        values[node] = _Value(shape, bytes_[0] if bytes_ else None)
+    return values
+
+
+def _length(sizes: Sequence[int], lengths: Sequence[int]) -> int | str:
+    """Return one length of a shape: ``8``, ``n``, ``2n``, ``n - 1``."""
+    found = line(sizes, lengths)
+    if found is None:
+        return "?"
+    each, once = found
+    if not each:
+        return once
+    times = "n" if each == 1 else f"{each}n"
+    return times if not once else f"{times} {'-' if once < 0 else '+'} {abs(once)}"
+
+
+def _text(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+
+
+def _rows(scorer: Graph, graph: Graph, values: Mapping[Node, _Value], found: Mapping[Node, Cost]) -> Iterator[Row]:
+    """Yield the rows: the input, every layer to the scores, and the loss."""
+    names = dict(zip(graph.nodes, graph.names, strict=True))
+    for node in scorer.inputs:
+        yield Row(names[node], (), values[node].shape, values[node].bytes)
+    met: set[Node] = set()
+    for layer in _layers(graph):
+        *_, last = layer
+        sources = dict.fromkeys(x for node in layer for x in node.inputs if x.gate is None)
+        trained = [x for x in sources if isinstance(x, Parameter)]
+        # What is as long as the data is no part of the layer, and a number is seen in no table.
+        fixed = [x for x in sources if not isinstance(x, Input | Parameter) and values[x].shape and not values[x].bytes]
+        work = [found[node] for node in layer]
+        unknown = next((cost.unknown for cost in work if cost.unknown), "")
+        yield Row(
+            names[last],
+            tuple(type(node.gate).__name__.removesuffix("Gate") or "Gate" for node in layer),
+            values[last].shape,
+            values[last].bytes,
+            {names[x]: values[x].shape for x in trained},
+            tuple(names[x] for x in trained if x in met),
+            sum(x.value.size for x in trained if x not in met),
+            {names[x]: values[x].shape for x in fixed},
+            None if unknown else sum(cost.each for cost in work),
+            sum(cost.once for cost in work),
+            unknown,
+        )
+        met.update(trained)
+
+
+def _layers(graph: Graph) -> list[list[Node]]:
+    """Return the nodes that have gates; ``X W`` and ``X W + b`` together, if nothing else reads the product."""
+    readers = Counter(x for node in graph.nodes for x in node.inputs)
+    layers: dict[Node, list[Node]] = {}
+    for node in graph.nodes:
+        if node.gate is None:
+            continue
+        layer = [node]
+        if isinstance(node.gate, AddGate) and any(isinstance(x, Parameter) for x in node.inputs):
+            for x in node.inputs:
+                if readers[x] == 1 and x in layers and any(isinstance(y, Parameter) for y in x.inputs):
+                    layer = [*layers.pop(x), node]
+        layers[node] = layer
+    return list(layers.values())
