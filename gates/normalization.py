@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from gates.arrays import Array, unbroadcast
+from gates.arrays import Array
 from gates.contract import Gate, setting
 
 
 class StandardizeGate(Gate):
-    """``Z = s (X - mean) + beta``, ``s = gamma / sqrt(variance + epsilon)``; ``dX = s dZ``, ``dbeta = sum(dZ)``.
+    """``Z = gamma N + beta``, ``N = (X - mean) / S``, ``S = sqrt(variance + epsilon)``; ``dX = gamma / S dZ``.
 
-    And ``dmean = -s dbeta``; ``ds = sum((X - mean) dZ)``, ``dgamma = ds / sqrt(variance + epsilon)``,
-    ``dvariance = -s ds / (2 (variance + epsilon))``. The sums are over whatever mean, variance, gamma and beta, which
-    broadcast, were repeated along.
+    And ``dmean = -dX``, ``dgamma = N dZ``, ``dvariance = -gamma / (2 S^2) dgamma``, ``dbeta = dZ`` (each summed over
+    what its input, which broadcasts, was repeated along).
 
     This is batch normalisation: in training with the statistics of the batch, ``MeanGate(axis=0)(X)`` and
     ``VarianceGate(axis=0)(X)``, through which the gradient goes on to X; to predict, with those of all the data.
@@ -45,12 +44,10 @@ class StandardizeGate(Gate):
     def backward(
         self, X: Array, mean: Array, variance: Array, gamma: Array, beta: Array, dZ: Array
     ) -> tuple[Array, Array, Array, Array, Array]:
-        V = variance + self.epsilon
-        s = gamma / np.sqrt(V)
-        # X and dZ are large. All else is as small as its inputs, so that sums come first and are taken once.
-        small = np.broadcast_shapes(mean.shape, variance.shape, gamma.shape, beta.shape)
-        dbeta, ds = unbroadcast(dZ, small), unbroadcast((X - mean) * dZ, small)
-        return s * dZ, -s * dbeta, -s * ds / (2 * V), ds / np.sqrt(V), dbeta
+        S = np.sqrt(variance + self.epsilon)
+        scale = gamma / S
+        dX, dgamma = scale * dZ, (X - mean) / S * dZ
+        return dX, -dX, -scale / (2 * S) * dgamma, dgamma, dZ
 
 
 class LayerNormGate(Gate):
