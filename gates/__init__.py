@@ -19,6 +19,7 @@ from gates.arithmetic import (
 from gates.contract import ElementwiseGate, Gate, GateError
 from gates.layers import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, SoftmaxLayer, Softplus, Tanh
 from gates.losses import OutputGate
+from gates.normalization import LayerNormGate, StandardizeGate
 from gates.outputs import AbsoluteError, Hinge, Huber, Logistic, Softmax, SquaredError
 from gates.shaping import (
     ConcatenateGate,
@@ -28,6 +29,7 @@ from gates.shaping import (
     SliceGate,
     SumGate,
     TransposeGate,
+    VarianceGate,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ __all__ = [
     "GatherGate",
     "Hinge",
     "Huber",
+    "LayerNormGate",
     "LeakyReLU",
     "LogGate",
     "Logistic",
@@ -68,10 +71,12 @@ __all__ = [
     "SoftmaxLayer",
     "Softplus",
     "SquaredError",
+    "StandardizeGate",
     "SubtractGate",
     "SumGate",
     "Tanh",
     "TransposeGate",
+    "VarianceGate",
     "check_gate",
     "parametrize_with_gate_checks",
 ]

@@ -58,6 +58,35 @@ class MeanGate(SumGate):
         return super().backward(X, dZ * (dZ.size / max(X.size, 1)))
 
 
+class VarianceGate(MeanGate):
+    """``Z = mean((X - mean(X))^2, axis)``; ``dX = 2 (X - mean(X)) dZ / m``, m elements in each mean.
+
+    The variance of the elements themselves: the sum of squares is divided by m, not by m - 1.
+
+    Parameters
+    ----------
+    axis : int, tuple of ints or None, default=None
+        The axes along which the variance is taken, None for all.
+    keepdims : bool, default=False
+        Whether these axes stay, with length one.
+    """
+
+    def forward(self, X: Array) -> Array:
+        C = self._centred(X)
+        return super().forward(C * C)
+
+    def backward(self, X: Array, dZ: Array) -> Array:
+        # C adds up to zero, so that what reaches X by way of the mean does, too.
+        return self._centred(X) * super().backward(X, 2 * dZ)
+
+    def _centred(self, X: Array) -> Array:
+        mean = super().forward(X)
+        # One number, and a mean over the first axis, broadcast as they are.
+        if not (self.keepdims or self.axis in (None, 0)):
+            mean = np.expand_dims(mean, self.axis)
+        return X - mean
+
+
 class ReshapeGate(Gate):
     """``Z = reshape(X, shape)``; ``dX = reshape(dZ, X.shape)``.
 

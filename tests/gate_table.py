@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,6 +29,7 @@ from gates import (
     GatherGate,
     Hinge,
     Huber,
+    LayerNormGate,
     LeakyReLU,
     LogGate,
     Logistic,
@@ -46,10 +48,12 @@ from gates import (
     SoftmaxLayer,
     Softplus,
     SquaredError,
+    StandardizeGate,
     SubtractGate,
     SumGate,
     Tanh,
     TransposeGate,
+    VarianceGate,
 )
 
 Array = NDArray[Any]
@@ -154,8 +158,10 @@ def softplus(x: float) -> float:
     return x + math.log1p(math.exp(-x)) if x > 0 else math.log1p(math.exp(x))
 
 
-def sum_over(axis: int | tuple[int, ...] | None, *, keepdims: bool = False, mean: bool = False) -> Reference:
-    """Sum (or average) exactly with `math.fsum`, one output element at a time."""
+def over(
+    axis: int | tuple[int, ...] | None, statistic: Callable[[list[float]], float], *, keepdims: bool = False
+) -> Reference:
+    """Apply a function of a list of Python floats along axes, one output element at a time."""
 
     def reference(X: Array) -> Array:
         axes = range(X.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
@@ -164,8 +170,22 @@ def sum_over(axis: int | tuple[int, ...] | None, *, keepdims: bool = False, mean
         Z = np.empty(shape)
         for at in np.ndindex(*shape):
             terms = X[tuple(slice(None) if a in gone else i for a, i in enumerate(at))].ravel().tolist()
-            Z[at] = math.fsum(terms) / (len(terms) if mean else 1)
+            Z[at] = statistic(terms)
         return Z if keepdims else Z.reshape([n for a, n in enumerate(X.shape) if a not in gone])
+
+    return reference
+
+
+def layer_norm(epsilon: float) -> Reference:
+    """Standardize one row after the other by its statistics, which the module `statistics` computes from fractions."""
+
+    def reference(X: Array, gamma: Array, beta: Array) -> Array:
+        Z = np.empty(X.shape)
+        for at in np.ndindex(X.shape[:-1]):
+            row = X[at].tolist()
+            mean, deviation = statistics.mean(row), math.sqrt(statistics.pvariance(row) + epsilon)
+            Z[at] = [b + g * (x - mean) / deviation for x, g, b in zip(row, gamma.tolist(), beta.tolist(), strict=True)]
+        return Z
 
     return reference
 
@@ -316,17 +336,21 @@ def _product(name: str, subscripts: str, W: tuple[int, ...], X: tuple[int, ...],
 def _reduction(
     name: str, axis: int | tuple[int, ...] | None, *, keepdims: bool = False, batch: bool = False
 ) -> list[Row]:
-    """Write a row of SumGate and one of MeanGate."""
+    """Write a row of SumGate, one of MeanGate, and one of VarianceGate."""
     return [
         Row(
             id=f"{kind}-{name}",
             gate=gate(axis, keepdims),
             draws=[anything(4, 3, 2)],
-            reference=sum_over(axis, keepdims=keepdims, mean=mean),
+            reference=over(axis, statistic, keepdims=keepdims),
             extreme=as_arrays(np.resize([BIG, -BIG, 0.125, BIG, -3.0], (2, 3, 2))),
             batch=(0,) if batch else (),
         )
-        for kind, gate, mean in (("sum", SumGate, False), ("mean", MeanGate, True))
+        for kind, gate, statistic in (
+            ("sum", SumGate, math.fsum),
+            ("mean", MeanGate, statistics.mean),
+            ("variance", VarianceGate, statistics.pvariance),
+        )
     ]
 
 
@@ -540,6 +564,61 @@ _SHAPING = [
         reference=lambda X, rows: X.tolist()[int(rows)],
         extreme=as_arrays([BIG, -BIG], 1),
     ),
+]
+
+
+def _standardize(
+    name: str,
+    X: tuple[int, ...],
+    moments: tuple[int, ...],
+    affine: tuple[int, ...],
+    *,
+    epsilon: float = 1e-5,
+    batch: tuple[int, ...] = (),
+) -> Row:
+    """Write a row of StandardizeGate: mean and variance of one shape, gamma and beta of another."""
+    return Row(
+        id=f"standardize-{name}",
+        gate=StandardizeGate(epsilon),
+        draws=[anything(*X), anything(*moments), positive(*moments), anything(*affine), anything(*affine)],
+        reference=loop(lambda x, mean, variance, gamma, beta: beta + gamma * (x - mean) / (variance + epsilon) ** 0.5),
+        extreme=as_arrays(
+            np.resize([BIG, -BIG, 0.5], X),
+            np.resize([-BIG, BIG], moments),
+            np.resize([BIG, 1e6, 0.25], moments),
+            np.resize([BIG, -BIG], affine),
+            np.resize([-BIG, 1.0], affine),
+        ),
+        batch=batch,
+    )
+
+
+def _layer_norm(name: str, X: tuple[int, ...], extreme: Array, *, epsilon: float = 1e-5) -> Row:
+    """Write a row of LayerNormGate."""
+    signs = [np.resize(values, X[-1:]) for values in ([BIG, -1.0, 0.5], [-BIG, 1.0])]
+    return Row(
+        id=f"layer-norm-{name}",
+        gate=LayerNormGate(epsilon),
+        draws=[anything(*X), anything(*X[-1:]), anything(*X[-1:])],
+        reference=layer_norm(epsilon),
+        extreme=(extreme, *signs),
+        batch=(0,) if len(X) > 1 else (),
+    )
+
+
+_NORMALIZATION = [
+    _standardize("columns", (4, 3), (3,), (3,), batch=(0,)),
+    _standardize("columns-keepdims", (4, 3), (1, 3), (3,), batch=(0,)),
+    _standardize("columns-epsilon", (4, 3), (3,), (1, 3), epsilon=0.5, batch=(0,)),
+    _standardize("rows", (4, 3), (4, 1), (3,), batch=(0, 1, 2)),
+    _standardize("numbers", (4, 3), (), (), batch=(0,)),
+    _standardize("channels", (2, 3, 4), (1, 3, 1), (3, 1), batch=(0,)),
+    _standardize("elements", (4, 3), (4, 3), (3,), batch=(0, 1, 2)),
+    _standardize("a-row-repeated", (3,), (4, 1), (3,), batch=(1, 2)),
+    _layer_norm("rows", (4, 3), _SCORES),
+    _layer_norm("epsilon", (4, 3), _SCORES, epsilon=0.5),
+    _layer_norm("stack", (2, 3, 4), _STACK),
+    _layer_norm("one-row", (5,), _COLUMN.ravel()),
 ]
 
 _BY_LABEL = {0: 2.0, 1: 0.5, 2: 1.5}
@@ -771,4 +850,4 @@ _OUTPUTS = [
     ),
 ]
 
-ROWS: list[Row] = [*_ARITHMETIC, *_LAYERS, *_SHAPING, *_OUTPUTS]
+ROWS: list[Row] = [*_ARITHMETIC, *_LAYERS, *_SHAPING, *_NORMALIZATION, *_OUTPUTS]

@@ -32,6 +32,7 @@ from gates import (
     GatherGate,
     Hinge,
     Huber,
+    LayerNormGate,
     LeakyReLU,
     LogGate,
     Logistic,
@@ -50,10 +51,12 @@ from gates import (
     SoftmaxLayer,
     Softplus,
     SquaredError,
+    StandardizeGate,
     SubtractGate,
     SumGate,
     Tanh,
     TransposeGate,
+    VarianceGate,
 )
 from gates.checking.examples import find_trials
 from gates.contract import input_names, run_forward
@@ -368,8 +371,17 @@ class Builder:
                 z = self.apply(SoftmaxLayer(int(rng.integers(-X.ndim, X.ndim))), x)
         elif kind == "reduce":
             axes = tuple(a for a in range(X.ndim) if rng.random() < 0.4) if rng.random() < 0.8 else None
-            gate = MeanGate if X.size and rng.random() < 0.6 else SumGate
+            gate = [MeanGate, VarianceGate][rng.integers(2)] if X.size and rng.random() < 0.7 else SumGate
             z = self.apply(gate(axes, bool(rng.random() < 0.5)), x)
+        elif kind == "normalize":
+            if X.ndim and X.size:
+                axes, keepdims = [(0, False), (0, True), (-1, True)][rng.integers(3)]
+                affine = [self.parameter(X.shape[1:] if axes == 0 else X.shape[-1:]) for _ in range(2)]
+                if axes == -1 and rng.random() < 0.5:
+                    z = self.apply(LayerNormGate(0.1), x, *affine)
+                else:
+                    statistics = [self.apply(gate(axes, keepdims), x) for gate in (MeanGate, VarianceGate)]
+                    z = self.apply(StandardizeGate(0.1), x, *statistics, *affine)
         elif kind == "shape":
             shape = [-1] if rng.random() < 0.3 or X.ndim < 1 else [*X.shape[1:], X.shape[0]]
             z = self.apply(ReshapeGate(shape), x) if X.size else None
@@ -438,7 +450,7 @@ class Builder:
 
 KINDS = (
     *("product",) * 4, *("smooth",) * 3, *("binary",) * 4, "gram", "kinked", "ordered", "positive", "softmax", "reduce",
-    "shape", "transpose", "slice", "join", "gather", "trap", "trap",
+    "normalize", "shape", "transpose", "slice", "join", "gather", "trap", "trap",
 )  # fmt: skip
 
 SHAPES: dict[str, Callable[[int], tuple[int, ...]]] = {

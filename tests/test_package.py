@@ -18,7 +18,7 @@ HEAVY = ("sklearn", "matplotlib", "torch", "jax", "pandas")
 FLOORS = [
     ["gates.arrays"],
     ["gates.contract"],
-    ["gates.arithmetic", "gates.shaping", "gates.layers", "gates.checking.slopes"],
+    ["gates.arithmetic", "gates.shaping", "gates.layers", "gates.normalization", "gates.checking.slopes"],
     ["gates.losses", "gates.checking.trial"],
     ["gates.outputs", "gates.checking.gradient"],
     ["gates.checking.jacobian", "gates.checking.variants"],
