@@ -16,6 +16,8 @@ from workloads import WORKLOADS
 
 from gates import Softmax, Tanh
 from nngraph import Graph, Input, Model, Parameter
+from nngraph.optimizers import GradientDescent
+from nngraph.penalties import L2
 
 
 def print_all(quick: bool) -> None:
@@ -32,7 +34,7 @@ def print_all(quick: bool) -> None:
 
 def engine_on(model: Model, X: Any, y: Any, epsilon: float = 1e-9, reg_lambda: float = 0.0) -> Any:
     """Return our engine with data in it; a tiny rate, as nothing need be learned here."""
-    engine = model.descent(epsilon=epsilon, reg_lambda=reg_lambda)
+    engine = model.descent(GradientDescent(epsilon), penalty=L2(reg_lambda), summed=True)
     engine.load(X, y)
     return engine
 

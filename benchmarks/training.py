@@ -28,6 +28,9 @@ from by_hand import by_hand
 from threadpoolctl import ThreadpoolController, threadpool_info
 from workloads import WORKLOADS, Run, Workload
 
+from nngraph.optimizers import GradientDescent
+from nngraph.penalties import L2
+
 # Steps after which the losses must agree, and how closely. Training amplifies rounding errors: by then the losses of
 # the widest net in float32 are 2e-4 apart; those of the published network, in float64, are 3 % apart after 2,000 steps.
 CHECKED_STEPS = 50
@@ -37,7 +40,9 @@ CLOSE = {"float32": 1e-3, "float64": 1e-6}
 def descent(workload: Workload, dtype: str) -> Run:
     """Return training with our engine; batches are loaded at each step, a single one once."""
     Xs, ys = workload.data(dtype)
-    engine = workload.model(dtype).descent(epsilon=workload.epsilon, reg_lambda=workload.reg_lambda)
+    engine = workload.model(dtype).descent(
+        GradientDescent(workload.epsilon), penalty=L2(workload.reg_lambda), summed=True
+    )
     engine.load(Xs[0], ys[0])
 
     def run(steps: int) -> float:

@@ -3,10 +3,11 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nngraph.architecture import Dense
+from nngraph.architecture import BatchNorm, Dense, Dropout, LayerNorm
 from nngraph.graph import Graph, Values
+from nngraph.history import History
 from nngraph.model import Model
-from nngraph.nodes import Constant, GraphError, Input, Node, Parameter
+from nngraph.nodes import Constant, GraphError, Input, Node, Parameter, Random, Running
 from nngraph.objective import DivergenceError
 
 if TYPE_CHECKING:
@@ -15,15 +16,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchNorm",
     "Constant",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "Graph",
     "GraphError",
+    "History",
     "Input",
+    "LayerNorm",
     "Model",
     "Node",
     "Parameter",
+    "Random",
+    "Running",
     "Values",
     "check_graph",
     "check_model",

@@ -16,7 +16,7 @@ from gates.checking.variants import beside
 from gates.contract import GateError, input_names
 from nngraph.graph import Graph, Values
 from nngraph.model import Model
-from nngraph.nodes import Constant, GraphError, Input, Node, Parameter
+from nngraph.nodes import GraphError, Input, Node, Parameter, Random, Running
 
 
 class GraphTrial(Trial):
@@ -85,7 +85,7 @@ class ModelTrial(Trial):
         self.objective = self.model.objective_on(X, y, reg_lambda)
         self.graph = self.objective.graph
         self.name = f"Model of {len(self.graph.parameters)} parameters"
-        (self.X,) = (node for node in self.objective.feeds if node.name != "y")
+        (self.X,) = (node for node in self.objective.feeds if isinstance(node, Input) and node.name != "y")
         self.names = [*self.model.parameters, str(self.X.name)]
         data = self.objective.feeds[self.X]
         self.inputs = (*(value.copy() for value in self.model.parameters.values()), data)
@@ -96,7 +96,7 @@ class ModelTrial(Trial):
         *parameters, data = inputs
         for parameter, value in zip(self.graph.parameters, parameters, strict=True):
             parameter.value = value
-        return self.graph.evaluate({**self.objective.feeds, self.X: data})
+        return self.graph.evaluate({**self.objective.feeds, self.X: data}, training=True)
 
     def forward(self, inputs: Sequence[Array]) -> Array:
         values = self.values(inputs)
@@ -112,9 +112,20 @@ def copied(graph: Graph, instead: Mapping[Node, Node]) -> dict[Node, Node]:
     """Return a copy of every node of a graph, with other nodes in the place of some."""
     copies: dict[Node, Node] = dict(instead)
     for node in graph.nodes:
-        if node not in copies:
-            inputs = tuple(copies[x] for x in node.inputs)
-            copies[node] = node if isinstance(node, Input | Constant) else Node(node.gate, inputs, node.name)
+        if node in copies:
+            continue
+        inputs = tuple(copies[x] for x in node.inputs)
+        if isinstance(node, Running):
+            copies[node] = Running(inputs[0], node.value, node.momentum, unbiased=node.unbiased, name=node.name)
+        elif isinstance(node, Random):
+            copies[node] = Random(node.draw, node.like, node.value, node.name)
+        else:
+            copies[node] = node if node.gate is None else Node(node.gate, inputs, node.name)
+    for node in graph.randoms:
+        # It may come before the node whose shape it has.
+        copy = copies[node]
+        assert isinstance(copy, Random)  # noqa: S101 - made above
+        copy.like = copies[node.like]
     return copies
 
 

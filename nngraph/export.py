@@ -19,12 +19,11 @@ from gates.losses import OutputGate
 from nngraph.capture.follower import Recording
 from nngraph.capture.graphs import Scale, record_function, record_step
 from nngraph.graph import Graph
-from nngraph.nodes import Node
+from nngraph.nodes import Node, Parameter
 from nngraph.program import functions
 from nngraph.program.printing import special
 from nngraph.program.printing.literals import array_literal
 from nngraph.program.printing.names import Names
-from nngraph.steps import next_value
 
 # Recorded twice, on two of these numbers of rows: where the two texts differ by them, any number will do.
 ROWS = (23, 29, 31, 37, 41, 43, 47, 53, 59, 61)
@@ -49,6 +48,13 @@ def safe_names(graph: Graph) -> dict[str, str]:
     names = Names([*TAKEN, *vars(functions), *special.STAND_INS, "y"])
     sources = (name for node, name in zip(graph.nodes, graph.names, strict=True) if node.gate is None)
     return {name: "y" if name == "y" else names.new(name) for name in sources}
+
+
+def next_value(parameter: Parameter, value: Any, gradient: Any, epsilon: Any, reg_lambda: Any) -> Any:
+    """``p - epsilon (dp + reg_lambda p)``, without the penalty for a parameter of fewer than two axes."""
+    if parameter.value.ndim < 2:
+        return value - epsilon * gradient
+    return value - epsilon * (gradient + reg_lambda * value)
 
 
 def step_source(graph: Graph, scale: Scale, feeds: Feeds, data: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gates.arrays import Array, as_array, float_dtype
 from gates.contract import run_backward, run_forward
-from nngraph.nodes import Constant, GraphError, Input, Node, Parameter, sort, unique_names
+from nngraph.nodes import Constant, GraphError, Input, Node, Parameter, Random, Running, sort, unique_names
 
 Key: TypeAlias = str | Node
 
@@ -18,10 +18,16 @@ _NOTHING: Array = np.empty(0)
 
 
 class Values(Mapping[str, Array]):
-    """The arrays of a graph's nodes, by name or by node, in the order of computation. They are read-only."""
+    """The arrays of a graph's nodes, by name or by node, in the order of computation. They are read-only.
 
-    def __init__(self, graph: Graph, arrays: Sequence[Array | None]) -> None:
-        self._graph, self._arrays = graph, arrays
+    Attributes
+    ----------
+    training : bool
+        Whether they were computed as in training, see `Graph.evaluate`.
+    """
+
+    def __init__(self, graph: Graph, arrays: Sequence[Array | None], *, training: bool = False) -> None:
+        self._graph, self._arrays, self.training = graph, arrays, training
 
     def __getitem__(self, key: Key) -> Array:
         # A gradient may be missing (None); plain Array in the annotation spares every reader an assertion.
@@ -95,6 +101,9 @@ class Graph:
         self._positions: dict[Key, int] = {node: i for i, node in enumerate(self.nodes)}
         self.names = unique_names(self.nodes)
         self._positions.update({name: i for i, name in enumerate(self.names)})
+        for random in self.randoms:
+            if random.like not in self._positions:
+                raise GraphError(f"{random!r} has the shape of {random.like!r}, which is no node of this graph")
         self._output_positions = {self._positions[output] for output in outputs}
         self._inputs = [tuple(self._positions[x] for x in node.inputs) for node in self.nodes]
         # What messages call a node and its inputs.
@@ -128,6 +137,16 @@ class Graph:
         """The inputs, in the order of computation."""
         return tuple(node for node in self.nodes if isinstance(node, Input))
 
+    @property
+    def randoms(self) -> tuple[Random, ...]:
+        """What training draws, in the order of computation."""
+        return tuple(node for node in self.nodes if isinstance(node, Random))
+
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """What training averages, in the order of computation."""
+        return tuple(node for node in self.nodes if isinstance(node, Running))
+
     def find(self, key: object) -> int | None:
         """Return the position of a node or of a name in `nodes`, None if it is not there."""
         return self._positions.get(key) if isinstance(key, str | Node) else None
@@ -146,13 +165,15 @@ class Graph:
         self._values = self.evaluate(feeds, **named)
         return self._values
 
-    def evaluate(self, feeds: Mapping[Any, Any] | None = None, /, **named: Any) -> Values:
+    def evaluate(self, feeds: Mapping[Any, Any] | None = None, /, *, training: bool = False, **named: Any) -> Values:
         """Compute every node; the graph keeps nothing, so threads may share it.
 
         Parameters
         ----------
         feeds : mapping, optional
-            The inputs' values by node or by name.
+            The inputs' values by node or by name; a `Random` may be fed, too, else it is its number.
+        training : bool, default=False
+            Whether a `Running` is the statistic of these data, and not the average that training left.
         **named : array-like
             The inputs' values by name: ``graph.forward(X=..., y=...)``. Python numbers become float64.
 
@@ -173,16 +194,19 @@ class Graph:
                 f"feeds must be a mapping from input to value, or named: forward(X=...); got {type(feeds).__name__}"
             )
         values = self.sources(feeds or {}, named)
-        self.compute(values)
-        return Values(self, values)
+        self.compute(values, training=training)
+        return Values(self, values, training=training)
 
-    def compute(self, values: list[Any], run: Callable[..., Any] = run_forward) -> None:
+    def compute(self, values: list[Any], run: Callable[..., Any] = run_forward, *, training: bool = False) -> None:
         """Fill a list that has the values of the sources in their places (see `sources`) with those of all nodes.
 
         `run` is how a gate is run: as it is, or (for capture) on stand-ins for arrays.
         """
         for i, node in enumerate(self.nodes):
-            if node.gate is not None:
+            if node.gate is None:
+                if training and isinstance(node, Running):
+                    values[i] = values[self._inputs[i][0]]
+            else:
                 inputs = [values[j] for j in self._inputs[i]]
                 values[i] = run(node.gate, inputs, *self._labels[i])
                 # A gate that would write into an input is told so by NumPy, and no reader changes a value unawares.
@@ -217,11 +241,16 @@ class Graph:
             raise GraphError("backward needs the values of a forward; call graph.forward(...) first")
         arrays = computed.arrays(self)
         gradients = self._upstream(upstream, arrays)
-        self.differentiate(arrays, gradients)
-        return Values(self, gradients)
+        self.differentiate(arrays, gradients, training=computed.training)
+        return Values(self, gradients, training=computed.training)
 
     def differentiate(
-        self, values: list[Any], gradients: list[Any], run: Callable[..., Sequence[Any]] = run_backward
+        self,
+        values: list[Any],
+        gradients: list[Any],
+        run: Callable[..., Sequence[Any]] = run_backward,
+        *,
+        training: bool = False,
     ) -> None:
         """Fill a list that has the gradients of the outputs in their places with those of all nodes; see `compute`."""
         # A sum is our own array and may grow in place; a gradient that a gate returned may be shared.
@@ -231,10 +260,14 @@ class Graph:
             if dZ is None:
                 continue
             dZ.flags.writeable = False
-            if gate is None or not self._varies[i]:
+            if not self._varies[i]:
                 continue
-            inputs = [values[j] for j in self._inputs[i]]
-            parts = run(gate, inputs, dZ, *self._labels[i])
+            if gate is not None:
+                parts = run(gate, [values[j] for j in self._inputs[i]], dZ, *self._labels[i])
+            elif training and isinstance(self.nodes[i], Running):
+                parts = (dZ,)
+            else:
+                continue
             for j, part in zip(self._inputs[i], parts, strict=True):
                 if part is None or not self._varies[j]:
                     continue
@@ -255,11 +288,12 @@ class Graph:
                 listed = ", ".join(str(node.name) for node in self.inputs) or "none"
                 raise GraphError(f"no input is called {key!r}; this graph has {listed}")
             node = self.nodes[self.position(key)]
-            if not isinstance(node, Input):
-                raise GraphError(f"{self.names[self.position(key)]!r} is not an input; only inputs are fed")
+            name = self.names[self.position(key)]
+            if not isinstance(node, Input | Random):
+                raise GraphError(f"{name!r} is not an input; only inputs are fed")
             if node in fed:
-                raise GraphError(f"input {node.name!r} is fed twice")
-            fed[node] = node.convert(value)
+                raise GraphError(f"input {name!r} is fed twice")
+            fed[node] = node.convert(value) if isinstance(node, Input) else as_array(value, name, GraphError).view()
         missing = [repr(node.name) for node in self.inputs if node not in fed]
         if missing:
             raise GraphError(f"inputs are missing: {', '.join(missing)}; feed them by name: forward(name=...)")
@@ -270,6 +304,10 @@ class Graph:
                 value = node.value.copy()
             elif isinstance(node, Constant):
                 value = node.value.astype(dtype) if node.is_number else node.value.copy()
+            elif isinstance(node, Running):
+                value = node.value.astype(dtype)
+            elif isinstance(node, Random) and node not in fed:
+                value = np.asarray(node.value, dtype)
             else:
                 value = fed.get(node, _NOTHING)
             values.append(value)

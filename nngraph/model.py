@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -16,18 +15,15 @@ from gates.losses import OutputGate
 from gates.outputs import Softmax
 from nngraph.architecture import Dense, chain
 from nngraph.engines.engine import Engine, block_rows
+from nngraph.fitting import sample_weights
 from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
 from nngraph.nodes import GraphError, Input, Node, ParameterViews
-from nngraph.objective import ADVICE, Objective
-from nngraph.printed import PrintedModel
-from nngraph.progress import progress_bar
-from nngraph.steps import Captured, Descent, Flat, NodeByNode, Steps
-from nngraph.training import gradient_descent
-from nngraph.validation import features, float_type, generator, instance, not_negative, targets, whole_number
+from nngraph.trained import TrainedModel
+from nngraph.validation import features, float_type, generator, instance, targets
 
 
-class Model(PrintedModel):
+class Model(TrainedModel):
     """A chain of layers with an output, or any graph with one input and an output.
 
     Parameters
@@ -110,7 +106,8 @@ class Model(PrintedModel):
         if len(dtypes) != 1:
             raise GraphError(f"the scores must depend on parameters, all of one dtype, got {sorted(map(str, dtypes))}")
         self.scores, self.output, self.dtype = scores, output, float_type(dtypes.pop())
-        (self._X,), self._y = self._scorer.inputs, Input("y")
+        (self._X,), self._y, self._w = self._scorer.inputs, Input("y"), Input("sample_weight")
+        self._random = random_state
         self.graph = Graph(output(scores, self._y, name="loss"))
         # A graph built by hand takes what its gates take.
         self._width = None if isinstance(architecture, Node) else len(self.W[0])
@@ -151,155 +148,6 @@ class Model(PrintedModel):
         count = sum(value.size for value in self.parameters.values())
         return f"<Model with {shapes}: {count} parameters, {self.dtype}; output {self.output!r}>"
 
-    def train(
-        self,
-        X: Any,
-        y: Any,
-        num_passes: int = 20000,
-        epsilon: float = 0.01,
-        reg_lambda: float = 0.01,
-        print_loss: bool = False,
-    ) -> None:
-        """Descend ``J = sum of losses + reg_lambda / 2 * sum(W^2)`` by ``theta <- theta - epsilon dJ/dtheta``.
-
-        Each pass takes all data at once. J sums the losses even where the output reports their mean, so epsilon goes
-        with the number of examples: twice the data is twice the step.
-
-        Parameters
-        ----------
-        X : array-like of shape (examples, features)
-            The features.
-        y : array-like
-            The targets, as the output wants them: for Softmax integer labels of shape (examples,).
-        num_passes : int, default=20000
-            How many steps to take; 0 only measures the loss.
-        epsilon : float, default=0.01
-            The learning rate.
-        reg_lambda : float, default=0.01
-            The strength of the penalty on W; the biases are free.
-        print_loss : bool, default=False
-            Whether to print the loss (without the penalty) after passes 1, 1001, 2001, ...
-
-        Raises
-        ------
-        ValueError, GateError
-            If the data or a number is bad; before any weight is changed.
-        DivergenceError
-            If a value is no longer finite; the last finite weights are kept.
-
-        Warns
-        -----
-        UserWarning
-            If interrupted with Ctrl-C; the last weights whose loss was computed are kept. If J is larger at the end
-            than at the start.
-        """
-        num_passes = whole_number(num_passes, "num_passes", 0)
-        epsilon = not_negative(epsilon, "epsilon")
-        # What overflows is found and named by gradient_descent.
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"), progress_bar(num_passes) as update:
-            objective = self.objective_on(X, y, reg_lambda)
-
-            def report(passes: int, loss: float) -> None:
-                if print_loss and passes % 1000 == 1:
-                    print(f"Loss after iteration {passes - 1}: {loss:f}")
-                update(passes, loss)
-
-            flat = self._flat()
-            flat.read()
-            steps = self._steps(objective, flat, self._captured("gradient" if num_passes else "loss"), stays=True)
-            penalty, start = objective.value(0.0), max(len(self.loss_history) - 1, 0)
-            passes = gradient_descent(steps, objective, num_passes, epsilon, self.loss_history, report)
-        if passes < num_passes:
-            interrupted = f"Training was interrupted after {passes} of {num_passes} passes"
-            warnings.warn(f"{interrupted}; the model keeps what it learned.", stacklevel=2)
-            return
-        J, J_end = penalty + objective.scale * self.loss_history[start], objective.value(self.loss_history[-1])
-        # Where nothing is left to learn, rounding moves J up and down.
-        if J_end > 1.01 * J + 1e-6 * objective.scale:
-            worse = f"Training made the model worse: the objective rose from {J:.4g} to {J_end:.4g}"
-            warnings.warn(f"{worse}. {ADVICE.format(epsilon)}.", stacklevel=2)
-
-    def descent(self, *, epsilon: float = 0.01, reg_lambda: float = 0.01) -> Descent:
-        """Return gradient descent in single steps, for a loop of one's own over mini-batches.
-
-        Parameters
-        ----------
-        epsilon, reg_lambda : float
-            As in `train`; each step follows the sum of the losses on its data.
-
-        Returns
-        -------
-        descent : Descent
-            Call its `load`, `compute` and `update` for every step, and `finish` at the end.
-        """
-        epsilon, reg_lambda = not_negative(epsilon, "epsilon"), not_negative(reg_lambda, "reg_lambda")
-
-        # Its own, so that it goes on undisturbed by another descent or `train`.
-        flat = Flat(self.graph.parameters)
-        engine = self._training_engine(flat)
-
-        def steps_on(X: Any, y: Any) -> Steps:
-            # Copies: the caller may fill the same arrays with the next batch.
-            return self._steps(self.objective_on(X, y, reg_lambda).copy(), flat, engine, stays=False)
-
-        return Descent(steps_on, flat, epsilon, reg_lambda)
-
-    def _steps(self, objective: Objective, flat: Flat, engine: Engine, *, stays: bool) -> Steps:
-        """Return how the loss, and its gradient if wanted, are computed on data that stay or that others follow."""
-        if self.engine == "numpy":
-            compiled = engine.load(objective.feeds, stays=stays)
-            if compiled is not None:
-                return Captured(compiled, flat, self.graph, str(self._X.name))
-        return NodeByNode(objective, flat)
-
-    def _training_engine(self, flat: Flat) -> Engine:
-        return Engine(self.graph, flat.values, flat.gradients, self._scale, self._told)
-
-    def _captured(self, what: Literal["scores", "loss", "gradient"]) -> Engine:
-        """Return the engine that computes something."""
-        found: Engine | None = self._engines.get(what)
-        if found is None:
-            if what == "gradient":
-                found = self._training_engine(self._flat())
-            else:
-                found = Engine(self._scorer if what == "scores" else self.graph, told=self._told)
-            # Of threads that come at once all take the first.
-            found = self._engines.setdefault(what, found)
-        return found
-
-    def _flat(self) -> Flat:
-        """Return the vectors in which `train` has the parameters and their gradients."""
-        found: Flat = self._engines.setdefault("flat", self._engines.get("flat") or Flat(self.graph.parameters))
-        return found
-
-    def objective_on(self, X: Any, y: Any, reg_lambda: float = 0.01) -> Objective:
-        """Return the objective that `train` descends on these data; it follows the parameters as they change."""
-        reg_lambda = not_negative(reg_lambda, "reg_lambda")
-        feeds = self._feeds(X, y)
-        scores = self.graph.evaluate(feeds)[self.scores]
-        return Objective(self.graph, feeds, float(self.output.divisor(scores, feeds[self._y])), reg_lambda)
-
-    def objective(self, X: Any, y: Any, reg_lambda: float = 0.01) -> tuple[float, dict[str, Array]]:
-        """Return J, which `train` descends, and its gradient.
-
-        Parameters
-        ----------
-        X, y, reg_lambda
-            As in `train`.
-
-        Returns
-        -------
-        J : float
-            The sum of the losses (or what the output sums) and the penalty.
-        gradient : dict from name to array
-            dJ/dp for every parameter p, in its shape.
-        """
-        objective = self.objective_on(X, y, reg_lambda)
-        values = objective.forward()
-        value = objective.value(objective.loss(values))
-        gradient = objective.gradient(objective.backward(values))
-        return value, {name: array.copy() for name, array in zip(self.parameters, gradient, strict=True)}
-
     def calculate_loss(self, X: Any, y: Any) -> float:
         """Return the loss, without the penalty.
 
@@ -315,21 +163,33 @@ class Model(PrintedModel):
         loss : float
             The mean over the examples, or their sum if the output says so.
         """
-        feeds = self._feeds(X, y)
+        return self.loss_on(self._feeds(X, y))
+
+    def loss_on(self, feeds: Mapping[Node, Array]) -> float:
+        """Return the loss on data that were looked at: features, targets and, if there are any, weights."""
+        rows, y, *weights = feeds.values()
         if self.engine == "numpy":
-            rows = feeds[self._X]
             if len(rows) > block_rows(rows):
-                return self._loss_of(self._scores(rows), feeds[self._y])
-            found = self._captured("loss").run(feeds)
+                return self._loss_of(self._scores(rows), y, *weights)
+            found = self._captured("weighted loss" if weights else "loss").run(feeds)
             if found is not None:
                 return float(found)
-        return float(self.graph.evaluate(feeds)["loss"])
+        return float(self._loss_graph(weighted=bool(weights)).evaluate(feeds)["loss"])
 
-    def _loss_of(self, scores: Array, y: Array) -> float:
-        """Return the loss, with errors that are the graph's."""
+    def _loss_of(self, scores: Array, y: Array, *weights: Array) -> float:
         loss = self.graph.nodes[self.graph.position("loss")]
-        names = [self.graph.names[self.graph.position(node)] for node in loss.inputs]
-        return float(run_forward(self.output, [scores, y], f"{type(self.output).__name__} at node 'loss'", names))
+        names = [*(self.graph.names[self.graph.position(node)] for node in loss.inputs), "sample_weight"]
+        title = f"{type(self.output).__name__} at node 'loss'"
+        return float(run_forward(self.output, [scores, y, *weights], title, names[: 2 + len(weights)]))
+
+    def _captured(self, what: Literal["scores", "loss", "weighted loss"]) -> Engine:
+        """Return the engine that computes something for predictions."""
+        found: Engine | None = self._engines.get(what)
+        if found is None:
+            graph = self._scorer if what == "scores" else self._loss_graph(weighted=what == "weighted loss")
+            # Of threads that come at once all take the first.
+            found = self._engines.setdefault(what, Engine(graph, told=self._told))
+        return found
 
     def predict(self, X: Any) -> Array:
         """Predict.
@@ -407,6 +267,9 @@ class Model(PrintedModel):
     def _rows(self, X: Any) -> Array:
         return features(X, np.dtype(self._X.dtype or self.dtype), self._width)
 
-    def _feeds(self, X: Any, y: Any) -> dict[Node, Array]:
+    def _feeds(self, X: Any, y: Any, sample_weight: Any = None) -> dict[Node, Array]:
         rows = self._rows(X)
-        return {self._X: rows, self._y: targets(y, len(rows), self.dtype)}
+        feeds: dict[Node, Array] = {self._X: rows, self._y: targets(y, len(rows), self.dtype)}
+        if sample_weight is not None:
+            feeds[self._w] = sample_weights(sample_weight, len(rows), self.dtype)
+        return feeds

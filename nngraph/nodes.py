@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ class Node(Operators):
     Attributes
     ----------
     gate : Gate or None
-        What computes it; None for the sources `Input`, `Parameter` and `Constant`.
+        What computes it; None for the sources: `Input`, `Parameter`, `Constant`, `Random` and `Running`.
     inputs : tuple of nodes
         What it is computed from, in the order of the gate's inputs.
     name : str or None
@@ -135,6 +135,76 @@ class Constant(Node):
         super().__init__(None, (), name)
         self.is_number = is_number(value)
         self.value = np.array(as_array(value, "a constant", GraphError))
+
+
+class Random(Node):
+    """A value that training draws anew for every step, in the shape of another node's; afterwards it is a number.
+
+    Parameters
+    ----------
+    draw : callable
+        ``draw(rng, out)`` fills the array `out`, which lies in one piece, from a NumPy Generator.
+    like : node
+        Whose shape it has.
+    value : float, default=0.0
+        What it is when nothing is trained: for noise that is added 0, for a factor 1.
+    name : str, optional
+
+    Examples
+    --------
+    Noise on the features, in training only:
+
+    >>> import numpy as np
+    >>> from nngraph import Input, Random
+    >>> X = Input("X")
+    >>> noisy = X + Random(lambda rng, out: np.multiply(rng.standard_normal(out.shape), 0.1, out=out), like=X)
+    """
+
+    __slots__ = ("draw", "like", "value")
+
+    def __init__(
+        self, draw: Callable[[np.random.Generator, Array], Any], like: Node, value: float = 0.0, name: str | None = None
+    ) -> None:
+        super().__init__(None, (), name)
+        if not callable(draw):
+            raise GraphError(f"draw must be a function (rng, out) that fills out, got {draw!r}")
+        if not isinstance(like, Node):
+            raise GraphError(f"a Random is drawn in the shape of a node, got {like!r}")
+        if not is_number(value) or not np.isfinite(value):
+            raise GraphError(f"the value of a Random must be a finite number, got {value!r}")
+        self.draw, self.like, self.value = draw, like, float(value)
+
+
+class Running(Node):
+    """In training the statistic of a batch; afterwards the running average of what it was.
+
+    After every step ``average <- average + momentum (statistic - average)``.
+
+    Parameters
+    ----------
+    statistic : node
+        What it is in training, such as the mean of the batch, and what gets its gradient.
+    value : array-like
+        The average before any training.
+    momentum : float, default=0.1
+        How much of the average a step replaces.
+    unbiased : bool, default=False
+        Whether a statistic of n rows enters the average times ``n / (n - 1)``, as a variance does.
+    name : str, optional
+    """
+
+    __slots__ = ("momentum", "unbiased", "value")
+
+    def __init__(
+        self, statistic: Node, value: Any, momentum: float = 0.1, *, unbiased: bool = False, name: str | None = None
+    ) -> None:
+        if not isinstance(statistic, Node):
+            raise GraphError(f"a Running averages the value of a node, got {statistic!r}")
+        super().__init__(None, (statistic,), name)
+        if not is_number(momentum) or not 0 <= momentum <= 1:
+            raise GraphError(f"the momentum of a Running must be between 0 and 1, got {momentum!r}")
+        self.value = np.array(as_array(value, "a Running's value", GraphError))
+        self.momentum, self.unbiased = float(momentum), unbiased
 
 
 def sort(outputs: Sequence[Node]) -> tuple[Node, ...]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from gates.arrays import Array
 from nngraph.graph import Graph, Values
+from nngraph.nodes import Parameter
+from nngraph.penalties import ElasticNet
 
 # For steps that are too long.
 ADVICE = (
     "Start anew with a smaller epsilon (it was {:g}), or scale the data: columns of mean 0 and variance 1; the step "
     "follows the sum over all examples, so more of them need a smaller epsilon"
+)
+FIT_ADVICE = (
+    "Start anew with a smaller rate (it was {:g}), scale the data to columns of mean 0 and variance 1, or cut the "
+    "gradient with clip_norm"
 )
 
 
@@ -39,24 +45,24 @@ class DivergenceError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Objective:
-    """``J = scale * loss + reg_lambda / 2 * sum(W^2)`` on given data, at the parameters' present values.
+    """``J = scale * loss + penalties`` on given data, at the parameters' present values, as training has it.
 
     Attributes
     ----------
     graph : Graph
         Its one output is the loss.
     feeds : mapping
-        The data.
+        The data, and what was drawn at random.
     scale : float
         What the loss is multiplied by: the number of losses, to descend their sum when the loss is their mean.
-    reg_lambda : float
-        The strength of the penalty; it is on W only, the parameters with two or more axes.
+    penalties : mapping from parameter to ElasticNet
+        The penalty of every parameter that has one.
     """
 
     graph: Graph
     feeds: Mapping[Any, Array]
-    scale: float
-    reg_lambda: float
+    scale: float = 1.0
+    penalties: Mapping[Parameter, ElasticNet] = field(default_factory=dict)
 
     def copy(self) -> Objective:
         """Return the objective on copies of the data."""
@@ -64,7 +70,7 @@ class Objective:
 
     def forward(self) -> Values:
         """Compute every node."""
-        return self.graph.evaluate(self.feeds)
+        return self.graph.evaluate(self.feeds, training=True)
 
     def loss(self, values: Values) -> float:
         """Return the data loss, neither scaled nor penalised."""
@@ -72,18 +78,18 @@ class Objective:
 
     def value(self, loss: float) -> float:
         """Return J for the parameters' present values, at which the data loss is `loss`."""
-        weights = [p.value for p in self.graph.parameters if p.value.ndim >= 2]
-        return self.scale * loss + self.reg_lambda / 2 * sum(float((W * W).sum()) for W in weights)
+        return self.scale * loss + sum(penalty.value(p.value) for p, penalty in self.penalties.items())
 
     def backward(self, values: Values) -> Values:
-        """Return the gradients of the scaled loss, without the penalty, by every node."""
+        """Return the gradients of the scaled loss, without the penalties, by every node."""
         return self.graph.backward(self.scale, values=values)
 
     def gradient(self, gradients: Values) -> list[Array]:
         """Return dJ/dp for every parameter p, from what `backward` returned."""
-        return [self._penalised(p.value, gradients[p]) for p in self.graph.parameters]
+        return [self._penalised(p, gradients[p]) for p in self.graph.parameters]
 
-    def _penalised(self, value: Array, gradient: Array | None) -> Array:
+    def _penalised(self, parameter: Parameter, gradient: Array | None) -> Array:
         if gradient is None:
-            gradient = np.zeros_like(value)
-        return gradient + self.reg_lambda * value if value.ndim >= 2 else gradient
+            gradient = np.zeros_like(parameter.value)
+        penalty = self.penalties.get(parameter)
+        return gradient if penalty is None else gradient + penalty.gradient(parameter.value)

@@ -326,3 +326,44 @@ class AdamW(Adam):
 
     def update(self, theta: Array, gradient: Array, keep: float, *rest: Any) -> tuple[Array, Array, Array]:
         return super().update(keep * theta, gradient, *rest)
+
+
+class ScipyMinimize:
+    """Any method of `scipy.optimize.minimize` that takes a gradient or needs none, on all examples at once.
+
+    The objective is the mean loss plus the penalty, of all parameters as one vector. An epoch is an iteration of the
+    method. Second derivatives, where a method asks for them, are differences of gradients.
+
+    Parameters
+    ----------
+    method : str, default="L-BFGS-B"
+        "CG", "BFGS", "L-BFGS-B", "Newton-CG", "TNC", "SLSQP", "trust-ncg", ...; see SciPy's documentation.
+    tol : float or None, default=None
+        When to stop, in the method's own sense.
+    **options
+        The method's own options, such as ``gtol=1e-8``.
+
+    References
+    ----------
+    Nocedal, Wright: Numerical optimization. Springer, 2006.
+    """
+
+    def __init__(self, method: str = "L-BFGS-B", tol: float | None = None, **options: Any) -> None:
+        known = {name.lower(): name for name in (*WITH_GRADIENT, *WITH_CURVATURE, *WITHOUT_GRADIENT)}
+        if not isinstance(method, str) or method.lower() not in known:
+            raise ValueError(f"ScipyMinimize: method must be one of {', '.join(known.values())}; got {method!r}")
+        self.method = known[method.lower()]
+        self.tol = None if tol is None else not_negative(tol, "ScipyMinimize: tol")
+        if "maxiter" in options:
+            raise ValueError("ScipyMinimize: an epoch is an iteration, so write fit(..., epochs=...) for maxiter")
+        self.options = options
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"ScipyMinimize({self.method!r}{'' if self.tol is None else f', tol={self.tol!r}'}{options})"
+
+
+# The methods of scipy.optimize.minimize, by what they ask for.
+WITH_GRADIENT = ("CG", "BFGS", "L-BFGS-B", "TNC", "SLSQP")
+WITH_CURVATURE = ("Newton-CG", "trust-ncg", "trust-krylov", "trust-constr")
+WITHOUT_GRADIENT = ("Nelder-Mead", "Powell", "COBYLA", "COBYQA")

@@ -43,8 +43,8 @@ class PrintedModel:
         """Return X as an array of the model's dtype."""
 
     @abstractmethod
-    def _feeds(self, X: Any, y: Any) -> dict[Node, Array]:
-        """Return examples and targets as the graph takes them."""
+    def _feeds(self, X: Any, y: Any, sample_weight: Any = None) -> dict[Node, Array]:
+        """Return examples, their targets and weights as the graph takes them."""
 
     @property
     def _scale(self) -> Scale:

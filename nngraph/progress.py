@@ -16,6 +16,12 @@ PATIENCE = 1.0
 INTERVAL = 0.1
 
 
+def on_terminal() -> bool:
+    """Whether standard output is a terminal on which a bar can be drawn."""
+    terminal: bool = importlib.import_module("rich.console").Console().is_terminal
+    return terminal
+
+
 @contextmanager
 def progress_bar(total: int, console: Console | None = None) -> Iterator[Callable[[int, float], None]]:
     """Give a function ``update(passes, loss)`` that draws a bar once the work has lasted for `PATIENCE` seconds.

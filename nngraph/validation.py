@@ -119,6 +119,14 @@ def targets(y: Any, rows: int, dtype: np.dtype[Any]) -> Array:
         return finite(array.astype(dtype, copy=False) if array.dtype.kind == "f" else array, "y")
 
 
+def drawing(random_state: Any) -> np.random.Generator:
+    """Return a new-style generator of one's own: as given, or seeded by what is given."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    seeded = generator(random_state)
+    return np.random.default_rng(list(seeded.bytes(16)))
+
+
 def generator(random_state: Any) -> Generator:
     """Return a generator of one's own: from an int, as given, or (None) seeded by the system.
 

@@ -19,7 +19,7 @@ from gates import (
     SquaredError,
     Tanh,
 )
-from nngraph import Constant, Dense, Graph, GraphError, Input, Model, Parameter
+from nngraph import Constant, Dense, Dropout, Graph, GraphError, Input, Model, Parameter
 
 X = np.random.default_rng(0).normal(size=(6, 2))
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -260,7 +260,11 @@ BAD_MODELS = {
     "numpy bool": ([[2, np.True_, 2]], {}, ValueError, ["width must be an integer", "True"]),
     "string width": ([[2, "3", 2]], {}, ValueError, ["width must be an integer", "got '3'"]),
     "None width": ([[2, None, 2]], {}, ValueError, ["width must be an integer", "got None"]),
-    "a gate among widths": ([[2, Tanh(), 2]], {}, ValueError, ["width must be an integer", "got Tanh()"]),
+    "a gate of two inputs among widths": ([[2, 3, AddGate(), 2]], {}, ValueError, ["AddGate takes 2 inputs", "got 1"]),
+    "a gate's class among widths": ([[2, 3, Tanh, 2]], {}, GraphError, ["instances", "write Tanh()"]),
+    "dropout's class": ([[2, 3, Dropout, 2]], {}, GraphError, ["instances", "write Dropout()"]),
+    "an output among widths": ([[2, 3, Softmax(), 2]], {}, ValueError, ["is an output, no layer"]),
+    "no width after the first": ([[2, Dropout(0.5)]], {}, GraphError, ["needs a width or a Dense"]),
     "layer a class": ([[2, 3, 2]], {"layer": Tanh}, None, ["layer must be an instance of Gate", "write Tanh()"]),
     "layer a class, unused": ([[2, 2]], {"layer": Tanh}, None, ["layer must be an instance of Gate", "write Tanh()"]),
     "layer a name": ([[2, 3, 2]], {"layer": "tanh"}, None, ["layer must be an instance of Gate", "got 'tanh'"]),

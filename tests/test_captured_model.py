@@ -18,8 +18,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gates
+import nngraph.descent
 import nngraph.engines.engine
-import nngraph.steps
 from gates import (
     ElementwiseGate,
     Gate,
@@ -34,6 +34,8 @@ from gates import (
     Tanh,
 )
 from nngraph import Constant, Dense, DivergenceError, Input, Model, Parameter
+from nngraph.optimizers import GradientDescent
+from nngraph.penalties import L2
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 2))
@@ -85,7 +87,7 @@ def by_hand(model, batches, epsilon, reg_lambda):
 
 def by_descent(model, batches, epsilon, reg_lambda):
     """Take the same steps through `Model.descent`."""
-    descent, losses = model.descent(epsilon=epsilon, reg_lambda=reg_lambda), []
+    descent, losses = model.descent(GradientDescent(epsilon), penalty=L2(reg_lambda), summed=True), []
     for rows, labels in batches:
         descent.load(rows, labels)
         losses.append(descent.compute())
@@ -231,7 +233,7 @@ def test_changed_setting_in_descent(kind):
     losses, gradients = [], []
     for k in (1.0, 2.0, 1.0, 4.0):
         gate.set(k)
-        descent = model.descent(epsilon=0)
+        descent = model.descent(GradientDescent(0), penalty=L2(0.01), summed=True)
         descent.load(X, np.zeros((50, 3)))
         losses.append(descent.compute())
         gradients.append(descent.flat.gradient.copy())
@@ -259,7 +261,7 @@ def test_changed_constant(value, in_place):
     constant = Constant(value)
     model = Model(constant * (Input("X") @ Parameter(np.eye(2), "W")), output=SquaredError())
     for k in (2.0, 3.0, 4.0):
-        descent = model.descent(epsilon=0)
+        descent = model.descent(GradientDescent(0), penalty=L2(0.01), summed=True)
         if in_place:
             constant.value[...] = k
         else:
@@ -363,7 +365,7 @@ def test_impure_gate_warns_where_it_is_called(call):
         "predict": lambda: model.predict(X),
         "predict_proba": lambda: model.predict_proba(X[:1]),
         "calculate_loss": lambda: model.calculate_loss(X, Y),
-        "descent": lambda: model.descent().load(X, Y),
+        "descent": lambda: model.descent(GradientDescent(0.01), penalty=L2(0.01), summed=True).load(X, Y),
     }
     with pytest.warns(UserWarning, match="not pure") as caught:
         calls[call]()
@@ -762,7 +764,7 @@ def test_data_are_not_kept(engine, rows):
     data = np.asfortranarray(np.resize(X, (rows, 2)))
     labels = np.resize(Y, rows)
     expected = net().calculate_loss(data, labels)
-    descent = net(engine=engine).descent(epsilon=0)
+    descent = net(engine=engine).descent(GradientDescent(0), penalty=L2(0.01), summed=True)
     descent.load(data, labels)
     data[...], labels[...] = 7.0, 0
     assert_allclose(descent.compute(), expected, rtol=1e-13)
@@ -792,10 +794,10 @@ def test_large_data_in_place(monkeypatch):
 def test_caches_are_bounded(monkeypatch):
     """More shapes than the caches keep are right, and the number of programs stays bounded."""
     monkeypatch.setattr(nngraph.engines.engine, "MOST_PROGRAMS", 8)
-    monkeypatch.setattr(nngraph.steps, "MOST_SHAPES", 8)
+    monkeypatch.setattr(nngraph.descent, "MOST_SHAPES", 8)
     one, other = two(net)
     batches = [(X[:n], Y[:n]) for n in [*range(1, 25), *range(1, 5)]]
-    descent = one.descent(epsilon=0.1, reg_lambda=0.01)
+    descent = one.descent(GradientDescent(0.1), penalty=L2(0.01), summed=True)
     losses = []
     for rows, labels in batches:
         descent.load(rows, labels)
@@ -970,7 +972,7 @@ def test_interrupts_while_it_is_recorded():
 def test_refused_batch(engine):
     """After a batch that is refused there are no data, rather than some of the refused ones; the next are right."""
     model, twin = net(engine=engine), net(engine="graph")
-    descent = model.descent(epsilon=0)
+    descent = model.descent(GradientDescent(0), penalty=L2(0.01), summed=True)
     descent.load(X, Y)
     descent.compute()
     with pytest.raises(GateError, match="got 5 at position 30"):
@@ -984,7 +986,7 @@ def test_refused_batch(engine):
 def test_descents_side_by_side():
     """Two descents of one model, and a training between their steps, do not disturb each other."""
     model, first, second = net(), net(engine="graph"), net(engine="graph")
-    one, two_ = model.descent(epsilon=0.1, reg_lambda=0), model.descent(epsilon=0.2, reg_lambda=0)
+    one, two_ = model.descent(GradientDescent(0.1), summed=True), model.descent(GradientDescent(0.2), summed=True)
     losses = []
     for _ in range(3):
         one.load(X, Y)
@@ -1019,7 +1021,7 @@ def test_unknown_engine(engine):
 def test_a_batch_that_is_not_finite(engine, dtype, bad):
     """It is refused, of a shape that was there before, too, and the weights stay; a batch of large numbers is not."""
     model = net(dtype=dtype, engine=engine)
-    descent = model.descent(epsilon=1e-9)
+    descent = model.descent(GradientDescent(1e-9), penalty=L2(0.01), summed=True)
     descent.load(X, Y)
     descent.compute()
     spoilt = X.astype(dtype)
@@ -1036,7 +1038,7 @@ def test_a_batch_that_is_not_finite(engine, dtype, bad):
 def test_lists_and_the_order_of_calls():
     """Lists will do; an update without a gradient, or a second one along the same, is refused."""
     model = net()
-    descent = model.descent(epsilon=0.1)
+    descent = model.descent(GradientDescent(0.1), penalty=L2(0.01), summed=True)
     for early in (descent.compute, descent.update):
         with pytest.raises(ValueError, match=r"call (load|compute)\("):
             early()

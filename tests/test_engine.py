@@ -815,7 +815,7 @@ def test_biases_are_joined_to_the_products(widths: list[int], products: int, dty
     for name, value in model.parameters.items():
         assert_allclose(value, by_node.parameters[name], rtol=1e-4 if dtype == np.float32 else 1e-11)
     assert_allclose(model.loss_history, by_node.loss_history, rtol=1e-5 if dtype == np.float32 else 1e-13)
-    (compiled,) = model._captured("gradient")._programs.values()
+    (compiled,) = model._learner(summed=True)._programs.values()
     step = compiled.source.split("def step")[1]
     tall = sum(width <= MOST_COLUMNS for width in widths[:-1])
     # A sum for a bias that is not joined, besides that of the losses.

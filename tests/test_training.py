@@ -17,11 +17,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_iris
 
-import nngraph.model
-import nngraph.steps
-import nngraph.training
+import nngraph.flat
+import nngraph.trained
 from gates import Gate, GateError, ReLU, SquaredError, Tanh
-from nngraph import Dense, DivergenceError, Graph, Input, Model, Parameter
+from nngraph import Dense, DivergenceError, Input, Model, Parameter
 
 
 class Root(Gate):
@@ -298,7 +297,7 @@ def test_interrupt_in_the_report(monkeypatch):
 
         return contextlib.nullcontext(update)
 
-    monkeypatch.setattr(nngraph.model, "progress_bar", interrupting)
+    monkeypatch.setattr(nngraph.trained, "progress_bar", interrupting)
     model = Model([2, Dense(4, Tanh()), 3], random_state=0)
     with pytest.warns(UserWarning, match="interrupted after 6 of 20 passes"):
         model.train(*three_classes(), num_passes=20)
@@ -316,7 +315,7 @@ def trained_alone(monkeypatch, passes, engine="numpy"):
 @pytest.mark.parametrize("engine", ["numpy", "graph"])
 def test_interrupt_while_the_weights_are_written(monkeypatch, engine):
     """Ctrl-C between two parameters that get their values at the end: all get them, and then it is Ctrl-C."""
-    write, calls = nngraph.steps.Flat.write, []
+    write, calls = nngraph.flat.Flat.write, []
 
     def half(flat):
         calls.append(flat)
@@ -326,7 +325,7 @@ def test_interrupt_while_the_weights_are_written(monkeypatch, engine):
             raise KeyboardInterrupt
         write(flat)
 
-    monkeypatch.setattr(nngraph.steps.Flat, "write", half)
+    monkeypatch.setattr(nngraph.flat.Flat, "write", half)
     model = Model([2, Dense(4, Tanh()), 3], random_state=0, engine=engine)
     with pytest.raises(KeyboardInterrupt):
         model.train(*three_classes(), num_passes=3)
@@ -364,7 +363,7 @@ def test_interrupt_after_a_step_that_diverged():
 SIGINT = """
     import contextlib, json, signal, warnings
     import numpy as np
-    import nngraph.model
+    import nngraph.trained
     from nngraph import Model
 
     def tell(passes, loss):
@@ -373,7 +372,7 @@ SIGINT = """
 
     # Whoever runs the tests in the background may have told the shell to ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    nngraph.model.progress_bar = lambda _total: contextlib.nullcontext(tell)
+    nngraph.trained.progress_bar = lambda _total: contextlib.nullcontext(tell)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(50, 2)), rng.integers(0, 2, size=50)
     model = Model([2, 5, 2], random_state=0)
@@ -528,22 +527,5 @@ def test_interrupt_before_the_first_loss():
     before = snapshot(model)
     with pytest.raises(KeyboardInterrupt):
         model.train(X, y, num_passes=20)
-    objective = model.objective_on(X, y, 0.0)
-    model.graph.nodes[model.graph.position("A1")].gate.__init__(0, "forward", KeyboardInterrupt())
-    steps = nngraph.steps.NodeByNode(objective)
-    with pytest.raises(KeyboardInterrupt):
-        nngraph.training.gradient_descent(steps, objective, 20, 0.1, model.loss_history, lambda _passes, _loss: None)
     assert snapshot(model) == before
     assert model.loss_history == []
-
-
-def test_the_objective_is_one_graph():
-    """Gradient descent needs no Model: any graph with a scalar output will do."""
-    p = Parameter(5.0, "p")
-    history = []
-    graph = Graph((p - 2.0) ** 2)
-    objective = nngraph.training.Objective(graph, {}, 1.0, 0.0)
-    steps = nngraph.steps.NodeByNode(objective)
-    nngraph.training.gradient_descent(steps, objective, 100, 0.1, history, lambda _passes, _loss: None)
-    assert_allclose(p.value, 2, rtol=1e-8)
-    assert_allclose(history, [(3 * 0.8**k) ** 2 for k in range(101)], rtol=1e-6, atol=1e-15)

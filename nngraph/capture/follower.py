@@ -155,11 +155,13 @@ class Follower:
         value = call(*(x.value for x in inputs))
         return Recorder(self.tape, value, self.tape.write(call, tuple(x.variable for x in inputs), value, kind="call"))
 
-    def results(self, function: Callable[..., Any], argument: Recorder, count: int, title: str) -> list[Recorder]:
+    def results(
+        self, function: Callable[..., Any], arguments: Sequence[Recorder], count: int, title: str
+    ) -> list[Recorder]:
         """Return what a function gives, `count` arrays; raise ValueError if it cannot be followed."""
         try:
             with self.tape.attempt():
-                found = function(argument)
+                found = function(*arguments)
                 found = found if isinstance(found, tuple) else (found,)
                 if len(found) != count or not all(isinstance(x, np.ndarray | np.generic) for x in found):
                     self.tape.refuse("they are no arrays")

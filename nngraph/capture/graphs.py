@@ -11,20 +11,23 @@ from nngraph.capture.follower import Follower, Recording
 from nngraph.capture.recorder import Recorder
 from nngraph.capture.tape import Tape
 from nngraph.graph import Graph
-from nngraph.nodes import Constant, Input, Node, Parameter
+from nngraph.nodes import Constant, Node, Parameter, Random, Running
 
 # What a loss is multiplied by: a function, and the nodes whose values it takes.
 Scale: TypeAlias = tuple[Callable[..., Any], tuple[Node, ...]]
 
 
-def sources(graph: Graph, tape: Tape, feeds: Mapping[Any, Any]) -> list[Any]:
+def sources(graph: Graph, tape: Tape, feeds: Mapping[Any, Any], *, training: bool = False) -> list[Any]:
     """Return a list with recorders for the sources of a graph in their places; numbers stay part of the program."""
     values: list[Any] = list(graph.sources(feeds, {}))
+    fed = {graph.position(key) for key in feeds}
     for i, (node, name) in enumerate(zip(graph.nodes, graph.names, strict=True)):
-        if isinstance(node, Constant) and node.is_number:
+        if node.gate is not None or (training and isinstance(node, Running)):
+            continue
+        if (isinstance(node, Constant) and node.is_number) or (isinstance(node, Random) and i not in fed):
             values[i] = Recorder(tape, values[i], tape.constant(values[i]))
-        elif isinstance(node, Input | Parameter | Constant):
-            variable = tape.input(values[i], name, varies=isinstance(node, Parameter))
+        else:
+            variable = tape.input(values[i], name, varies=isinstance(node, Parameter | Random))
             values[i] = Recorder(tape, values[i], variable)
     return values
 
@@ -70,8 +73,8 @@ def record_gradient(graph: Graph, feeds: Mapping[Any, Any], scale: Scale | None 
     Returns
     -------
     recording : Recording
-        The program's inputs are the graph's sources by name; its outputs the loss (not multiplied) and the gradient of
-        every parameter, in the graph's order.
+        The program's inputs are the graph's sources by name; its outputs the loss (not multiplied), the gradient of
+        every parameter and the statistic of every `Running`, in the graph's order.
 
     Raises
     ------
@@ -79,7 +82,8 @@ def record_gradient(graph: Graph, feeds: Mapping[Any, Any], scale: Scale | None 
         If a gate keeps something on itself.
     """
     follower, values, gradients = _differentiated(graph, feeds, scale)
-    outputs = [values[graph.position(graph.outputs[0])], *gradients]
+    outputs = [values[graph.position(node)] for node in (graph.outputs[0], *graph.running)]
+    outputs[1:1] = gradients
     return follower.recording([output.variable for output in outputs])
 
 
@@ -142,25 +146,52 @@ def record_function(
     values = sources(graph, tape, feeds)
     graph.compute(values, follower.forward)
     _name(graph.names, values)
-    results = follower.results(function, values[graph.position(graph.outputs[0])], len(names), title)
+    results = follower.results(function, [values[graph.position(graph.outputs[0])]], len(names), title)
     _name(names, results)
+    return follower.recording([result.variable for result in results])
+
+
+def record_update(
+    function: Callable[..., Any], arrays: Mapping[str, Any], names: Sequence[str], title: str
+) -> Recording:
+    """Record a function of several arrays that returns one array or several; all of them change from call to call.
+
+    Parameters
+    ----------
+    function : callable
+        Called with the arrays in their order.
+    arrays : mapping from name to array
+    names : sequence of str
+        What its results are called.
+    title : str
+        What the function is, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the function cannot be followed.
+    """
+    tape = Tape()
+    follower = Follower(tape)
+    arguments = [Recorder(tape, array, tape.input(array, name, varies=True)) for name, array in arrays.items()]
+    results = follower.results(function, arguments, len(names), title)
     return follower.recording([result.variable for result in results])
 
 
 def _differentiated(
     graph: Graph, feeds: Mapping[Any, Any], scale: Scale | None
 ) -> tuple[Follower, list[Any], list[Any]]:
-    """Run a graph forward and backward; return every node's value, and every parameter's gradient."""
+    """Run a graph forward and backward, as in training; return every node's value, and every parameter's gradient."""
     tape = Tape()
     follower = Follower(tape)
-    values = sources(graph, tape, feeds)
-    graph.compute(values, follower.forward)
+    values = sources(graph, tape, feeds, training=True)
+    graph.compute(values, follower.forward, training=True)
     _name(graph.names, values)
     at = graph.position(graph.outputs[0])
     gradients: list[Any] = [None] * len(values)
     function, nodes = scale or ((lambda: 1.0), ())
     gradients[at] = follower.upstream(function, [values[graph.position(node)] for node in nodes], values[at].dtype)
-    graph.differentiate(values, gradients, follower.backward)
+    graph.differentiate(values, gradients, follower.backward, training=True)
     # Of several nodes with one gradient the last is the one that it is the gradient of in a formula: dZ1, not dXW1.
     # What the loss is multiplied by is nobody's gradient: it may be a sum of weights.
     _name(

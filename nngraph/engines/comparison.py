@@ -80,7 +80,7 @@ class Comparison:
 def _by_node(graph: Graph, values: list[Any], scale: Scale | None, *, gradient: bool) -> tuple[list[Array], float]:
     """Return the outputs of a program of the graph, computed node by node, and the largest gradient that passed it."""
     values = list(values)
-    graph.compute(values)
+    graph.compute(values, training=gradient)
     outputs = [values[graph.position(output)] for output in graph.outputs]
     if not gradient:
         return outputs, max(_largest(value) for value in outputs)
@@ -88,10 +88,11 @@ def _by_node(graph: Graph, values: list[Any], scale: Scale | None, *, gradient: 
     at = graph.position(graph.outputs[0])
     function, nodes = scale or ((lambda: 1.0), ())
     gradients[at] = np.asarray(function(*(values[graph.position(node)] for node in nodes)), values[at].dtype)
-    graph.differentiate(values, gradients)
+    graph.differentiate(values, gradients, training=True)
     for parameter in graph.parameters:
         found = gradients[graph.position(parameter)]
         outputs.append(np.zeros_like(parameter.value) if found is None else found)
+    outputs += [values[graph.position(node)] for node in graph.running]
     return outputs, max(_largest(value) for value in gradients if value is not None)
 
 

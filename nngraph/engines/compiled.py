@@ -7,7 +7,7 @@ over an operand that is not needed any more, and views are made once.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -37,9 +37,10 @@ class Compiled:
     varying : iterable of variables
         The inputs that change from step to step; all others are data.
     given : mapping from input to array, optional
-        Where inputs lie; for the others there are buffers. These arrays are never written into.
+        Where inputs lie; for the others there are buffers. These arrays are not written into, unless `into` says so.
     into : sequence of arrays or None, optional
-        Where the outputs, in their order, are to be written; None for anywhere.
+        Where the outputs, in their order, are to be written; None for anywhere. They may be given arrays, too: such a
+        one is written when its old value is not needed any more.
 
     Attributes
     ----------
@@ -84,7 +85,8 @@ class Compiled:
         # What the data alone decide is computed once; it is copied in every step, as places may be changed in between.
         late = {operation.output for operation in steps.operations}
         places = {v: place for v, place in wanted if place is not None and v in late and place.flags.c_contiguous}
-        places = _through_views(places, steps.operations) | beside
+        places = _through_views(places, steps.operations)
+        places = _when_free(places, given, operations, last) | beside
         writer = Writer({**self.program.constants, **arrays}, places, last)
         for i, operation in enumerate(data.operations):
             writer.place(operation, i)
@@ -135,6 +137,34 @@ class Compiled:
     def _value(self, variable: Variable) -> Any:
         found = self._writer.arrays.get(variable)
         return self._writer.namespace[self._writer.name(variable)] if found is None else found
+
+
+def _when_free(
+    places: Mapping[Variable, Array],
+    given: Mapping[Variable, Array],
+    operations: Sequence[Operation],
+    last: Mapping[Variable, int],
+) -> dict[Variable, Array]:
+    """Return those places that can be written at once: nobody reads what was there, but an elementwise function."""
+    found, owned = dict(places), defaultdict(list)
+    for v, array in given.items():
+        owned[_owner(array)].append((last.get(v, -1), array))
+    for i, operation in enumerate(operations):
+        place = found.get(operation.output)
+        if place is None:
+            continue
+        elementwise = isinstance(operation.function, np.ufunc) and not operation.function.signature
+        needed = [read for read, array in owned[_owner(place)] if np.may_share_memory(array, place)]
+        if any(read > i or (read == i and not elementwise) for read in needed):
+            del found[operation.output]
+    return found
+
+
+def _owner(array: Array) -> int:
+    """Return the identity of the array whose memory it is."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return id(array)
 
 
 def _through_views(places: Mapping[Variable, Array], operations: Sequence[Operation]) -> dict[Variable, Array]:

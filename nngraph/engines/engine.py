@@ -20,7 +20,7 @@ from nngraph.engines.layout import fits
 from nngraph.engines.rows import independent
 from nngraph.engines.settings import state
 from nngraph.graph import Graph
-from nngraph.nodes import Constant, Input, Node, Parameter
+from nngraph.nodes import Constant, Node, Parameter, Random, Running
 from nngraph.program.program import GuardError
 
 # How many programs one engine keeps, and how many bytes of buffers.
@@ -39,7 +39,9 @@ class Engine:
     graph : Graph
     theta, gradient : mappings from parameter to array, optional
         Where the parameters lie, by default where they are; and where their gradients are to be written, without which
-        there is the forward only.
+        there is the forward only, as after training.
+    statistics : mapping from running node to array, optional
+        Where their statistics are to be written, with the gradients.
     scale : (callable, nodes), optional
         What the loss is multiplied by, see `record_gradient`.
     told : set of str, optional
@@ -51,12 +53,13 @@ class Engine:
         graph: Graph,
         theta: Mapping[Parameter, Array] | None = None,
         gradient: Mapping[Parameter, Array] | None = None,
+        statistics: Mapping[Running, Array] | None = None,
         scale: Scale | None = None,
         told: set[str] | None = None,
     ) -> None:
         self.graph, self.scale = graph, scale
         self._theta = theta or {p: p.value for p in graph.parameters}
-        self._gradient = gradient
+        self._gradient, self._statistics = gradient, statistics or {}
         self._gates = list({id(node.gate): node.gate for node in graph.nodes if node.gate is not None}.values())
         self._constants = [node for node in graph.nodes if isinstance(node, Constant)]
         self.lock = threading.RLock()
@@ -128,7 +131,7 @@ class Engine:
             compiled.step()
             return np.array(compiled.outputs[0])
 
-    def run_rows(self, data: Input, rows: Array) -> Array | None:
+    def run_rows(self, data: Node, rows: Array) -> Array | None:
         """Return the graph's one output for rows of data, in blocks if the rows do not depend on each other.
 
         There are programs for blocks of 1, 2, 4, ... rows; a shorter block is filled up with its last row.
@@ -187,12 +190,13 @@ class Engine:
         program = recording.program
         nodes = {variable: self.graph.nodes[self.graph.position(str(variable.name))] for variable in program.inputs}
         given = {v: in_place[node] for v, node in nodes.items() if node in in_place}
-        varying = [v for v, node in nodes.items() if isinstance(node, Parameter)]
+        varying = [v for v, node in nodes.items() if isinstance(node, Parameter | Random)]
         given |= {v: self._theta[node] for v, node in nodes.items() if isinstance(node, Parameter)}
         into: Sequence[Array | None] = ()
         if self._gradient is not None:
             loss = np.empty((), self.graph.parameters[0].value.dtype)
             into = [loss, *(self._gradient[p] for p in self.graph.parameters)]
+            into += [self._statistics.get(node) for node in self.graph.running]
         return Compiled(program, varying, given, into)
 
     def _fill(self, compiled: Compiled, feeds: Mapping[Node, Array]) -> Compiled:
@@ -201,7 +205,7 @@ class Engine:
             place = compiled.inputs.get(name)
             if place is None or isinstance(node, Parameter):
                 continue
-            value = node.value if isinstance(node, Constant) else feeds[node]
+            value = node.value if isinstance(node, Constant | Running) else feeds[node]
             if place is not value:
                 np.copyto(place, value)
         compiled.load()

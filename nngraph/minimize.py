@@ -1,0 +1,114 @@
+"""Training by a method of `scipy.optimize.minimize`: the loop is SciPy's, an epoch is an iteration of it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy
+
+from gates.arrays import Array
+from nngraph.flat import Flat
+from nngraph.nodes import Parameter
+from nngraph.optimizers import WITH_CURVATURE, WITH_GRADIENT, ScipyMinimize
+from nngraph.penalties import ElasticNet
+from nngraph.steps import Steps
+from nngraph.training import Training
+
+# scipy.optimize is reached as an attribute of scipy, which loads it at the first use.
+
+
+class _Enough(Exception):  # noqa: N818 - no error: it leads out of SciPy's loop
+    """The training is to stop."""
+
+
+class Minimizer:
+    """The objective as a function of one vector, and what SciPy is to do with it."""
+
+    def __init__(
+        self, settings: ScipyMinimize, flat: Flat, steps: Steps, penalties: Mapping[Parameter, ElasticNet], rows: int
+    ) -> None:
+        self._settings, self._flat, self._steps = settings, flat, steps
+        self._penalties, self._rows = penalties, rows
+        self._at: Array | None = None
+        self._ended: Array | None = None
+        self.loss, self.value = math.nan, math.nan
+        self._gradient = flat.gradient.astype(np.float64)
+
+    def evaluate(self, theta: Array) -> tuple[float, Array]:
+        """Return J and its gradient there; J is infinite where it cannot be computed, and no method goes there."""
+        if self._at is None or not np.array_equal(theta, self._at):
+            flat = self._flat
+            np.copyto(flat.theta, theta, casting="same_kind")
+            self.loss = self._steps.loss()
+            self._steps.differentiate()
+            self._gradient = flat.gradient.astype(np.float64)
+            value = self.loss
+            ends = np.cumsum([0, *(p.value.size for p in flat.parameters)])
+            for p, start, end in zip(flat.parameters, ends[:-1], ends[1:], strict=True):
+                if p in self._penalties:
+                    W = flat.values[p]
+                    value += self._penalties[p].value(W)
+                    self._gradient[start:end] += self._penalties[p].gradient(W).ravel()
+            self.value = value if math.isfinite(value) else math.inf
+            self._at = theta.copy()
+        return self.value, self._gradient.copy()
+
+    def curvature(self, theta: Array, direction: Array) -> Array:
+        """Return the Hessian times a direction: the difference of the gradients at both sides."""
+        length = float(np.linalg.norm(direction))
+        if length == 0:
+            return np.zeros_like(direction)
+        step = np.cbrt(np.finfo(self._flat.theta.dtype).eps) * max(1.0, float(np.linalg.norm(theta))) / length
+        ahead, behind = (self.evaluate(theta + side * step * direction)[1] for side in (1, -1))
+        found: Array = (ahead - behind) / (2 * step)
+        return found
+
+    def run(self, training: Training) -> None:
+        """Minimise, with an epoch for every iteration."""
+        settings, flat = self._settings, self._flat
+        start = flat.theta.astype(np.float64)
+        with training.lasting():
+            value, _ = self.evaluate(start)
+            if not math.isfinite(value):
+                raise training.diverged(self._steps.objective())
+            training.keep(self.loss)
+            training.begin_epoch()
+
+            def ended(theta: Any, *_: Any) -> None:
+                """End an epoch with an iteration."""
+                self._ended = np.array(theta, np.float64)
+                self.evaluate(self._ended)
+                flat.average(self._rows)
+                training.loss = self.loss
+                training.keep(self.loss)
+                stop = training.end_epoch(self.loss)
+                training.epoch += 1
+                if stop or training.epoch == training.epochs:
+                    raise _Enough
+                training.begin_epoch()
+
+            # Any: the stubs want to know beforehand which method it is.
+            find: Any = scipy.optimize.minimize
+            derivatives: dict[str, Any] = {}
+            if settings.method in (*WITH_GRADIENT, *WITH_CURVATURE):
+                derivatives["jac"] = True
+            if settings.method in WITH_CURVATURE:
+                derivatives["hessp"] = self.curvature
+            with warnings.catch_warnings():
+                # That a method cannot go on is a reason to stop, and is said so.
+                warnings.simplefilter("ignore", scipy.optimize.OptimizeWarning)
+                try:
+                    result = find(
+                        self.evaluate if derivatives else lambda theta: self.evaluate(theta)[0],
+                        start, method=settings.method, tol=settings.tol, options=settings.options, callback=ended,
+                        **derivatives,
+                    )  # fmt: skip
+                    training.stop(f"{settings.method}: {result.message}")
+                    if self._ended is None or not np.array_equal(result.x, self._ended):
+                        ended(result.x)
+                except _Enough:
+                    pass

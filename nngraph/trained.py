@@ -1,0 +1,485 @@
+"""How a model learns: `train` as it was published, `fit` for everything, and single steps."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from gates.arrays import Array
+from gates.losses import ClassOutput
+from nngraph.callbacks import ProgressBar
+from nngraph.capture.graphs import Scale
+from nngraph.descent import Descent
+from nngraph.engines.engine import Engine
+from nngraph.engines.layout import empty
+from nngraph.fitting import (
+    check_alone,
+    check_callbacks,
+    check_labels_seen,
+    check_metrics,
+    check_optimizer,
+    check_schedule,
+    class_weights,
+    held_out,
+    validation_arrays,
+)
+from nngraph.flat import Flat
+from nngraph.graph import Graph
+from nngraph.history import History
+from nngraph.meter import Meter
+from nngraph.minimize import Minimizer
+from nngraph.nodes import Input, Node
+from nngraph.objective import ADVICE, FIT_ADVICE, Objective
+from nngraph.optimizers import Adam, GradientDescent, Optimizer, ScipyMinimize
+from nngraph.penalties import L2, Penalty, penalties_on
+from nngraph.printed import PrintedModel
+from nngraph.progress import on_terminal, progress_bar
+from nngraph.steps import Captured, NodeByNode, Steps
+from nngraph.training import Batches, Callback, Training
+from nngraph.update import Update
+from nngraph.validation import drawing, instance, not_negative, positive, whole_number
+
+
+class TrainedModel(PrintedModel):
+    """What `Model` does with examples and their targets to learn from them; see there for the attributes."""
+
+    loss_history: list[float]
+    engine: Literal["numpy", "graph"]
+    _engines: dict[str, Any]
+    _told: set[str]
+    _w: Input
+    _random: Any
+
+    @abstractmethod
+    def _captured(self, what: Literal["scores", "loss", "weighted loss"]) -> Engine:
+        """Return the engine that computes something for predictions."""
+
+    @abstractmethod
+    def _loss_of(self, scores: Array, y: Array, *weights: Array) -> float:
+        """Return the loss, with errors that are the graph's."""
+
+    def train(
+        self,
+        X: Any,
+        y: Any,
+        num_passes: int = 20000,
+        epsilon: float = 0.01,
+        reg_lambda: float = 0.01,
+        print_loss: bool = False,
+    ) -> None:
+        """Descend ``J = sum of losses + reg_lambda / 2 * sum(W^2)`` by ``theta <- theta - epsilon dJ/dtheta``.
+
+        Each pass takes all data at once. J sums the losses even where the output reports their mean, so epsilon goes
+        with the number of examples: twice the data is twice the step.
+
+        Parameters
+        ----------
+        X : array-like of shape (examples, features)
+            The features.
+        y : array-like
+            The targets, as the output wants them: for Softmax integer labels of shape (examples,).
+        num_passes : int, default=20000
+            How many steps to take; 0 only measures the loss.
+        epsilon : float, default=0.01
+            The learning rate.
+        reg_lambda : float, default=0.01
+            The strength of the penalty on W; the biases are free.
+        print_loss : bool, default=False
+            Whether to print the loss (without the penalty) after passes 1, 1001, 2001, ...
+
+        Raises
+        ------
+        ValueError, GateError
+            If the data or a number is bad; before any weight is changed.
+        DivergenceError
+            If a value is no longer finite; the last finite weights are kept.
+
+        Warns
+        -----
+        UserWarning
+            If interrupted with Ctrl-C; the last weights whose loss was computed are kept. If J is larger at the end
+            than at the start.
+        """
+        num_passes = whole_number(num_passes, "num_passes", 0)
+        epsilon = not_negative(epsilon, "epsilon")
+        losses, start = self.loss_history, max(len(self.loss_history) - 1, 0)
+        # What overflows is found and named by the training.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"), progress_bar(num_passes) as update:
+            objective = self.objective_on(X, y, reg_lambda)
+            data: dict[Node, Array] = {n: array for n, array in objective.feeds.items() if isinstance(n, Input)}
+
+            def computed(passes: int, loss: float) -> None:
+                losses[start + passes :] = [loss]
+                if print_loss and passes % 1000 == 1:
+                    print(f"Loss after iteration {passes - 1}: {loss:f}")
+                update(passes, loss)
+
+            flat = self._flat()
+            # Without a pass there is nothing to differentiate.
+            engine = self._learner(summed=True) if num_passes else self._captured("loss")
+            # Nothing else is drawn: all examples are in every step.
+            rng = self._rng(None) if self.graph.randoms else np.random.default_rng(0)
+            flat.read()
+
+            def steps_on(_: Mapping[Node, Array]) -> Steps:
+                return self._steps(objective, flat, engine, stays=True)
+
+            batches = Batches(data, len(data[self._X]), rng, steps_on, shuffle=False)
+            training = Training(
+                self,
+                flat,
+                batches,
+                Update(flat, GradientDescent(epsilon), objective.penalties),
+                epsilon,
+                num_passes,
+                rng,
+                computed=computed,
+                told=lambda training: (f"pass {training.epoch}", ADVICE.format(epsilon)),
+            )
+            penalty, before = objective.value(0.0), losses[start:]
+            try:
+                training.run(closing=True)
+            finally:
+                passes, _, _, last = training.kept
+                losses[start + passes :] = before if last is None else [last]
+        if training.interrupted:
+            interrupted = f"Training was interrupted after {passes} of {num_passes} passes"
+            warnings.warn(f"{interrupted}; the model keeps what it learned.", stacklevel=2)
+            return
+        J, J_end = penalty + objective.scale * losses[start], objective.value(losses[-1])
+        # Where nothing is left to learn, rounding moves J up and down.
+        if J_end > 1.01 * J + 1e-6 * objective.scale:
+            worse = f"Training made the model worse: the objective rose from {J:.4g} to {J_end:.4g}"
+            warnings.warn(f"{worse}. {ADVICE.format(epsilon)}.", stacklevel=2)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 100,
+        batch_size: int | None = None,
+        optimizer: Optimizer | ScipyMinimize = Adam(),
+        schedule: Callable[[float, int], float] | None = None,
+        penalty: Penalty = None,
+        clip_norm: float | None = None,
+        validation: Any = None,
+        metrics: Sequence[Any] = (),
+        callbacks: Sequence[Callback] = (),
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        progress: bool = True,
+        random_state: Any = None,
+    ) -> History:
+        """Descend ``J = mean loss + penalty`` in steps on batches of the examples, epoch after epoch.
+
+        Parameters
+        ----------
+        X : array-like of shape (examples, features)
+            The features.
+        y : array-like
+            The targets, as the output wants them: for Softmax integer labels of shape (examples,).
+        epochs : int, default=100
+            How many times to go through all examples.
+        batch_size : int, optional
+            How many examples a step takes, by default 32, or all if there are fewer; ``len(X)`` for full batches. The
+            last batch of an epoch has what is left.
+        optimizer : Optimizer or ScipyMinimize, default=Adam()
+            What becomes of the gradient, with the learning rate, see `nngraph.optimizers`.
+        schedule : callable, optional
+            By what the rate is multiplied, ``schedule(epoch, epochs)``, see `nngraph.schedules`.
+        penalty : L1, L2 or ElasticNet, or dict from parameter name to these, optional
+            What is added to the loss, see `nngraph.penalties`: one for all weights (not the biases), or one for each
+            parameter that is named, ``{"W1": L1(0.001)}``.
+        clip_norm : float, optional
+            The largest norm of the gradient of J, by all parameters together; a longer one is cut down to it.
+        validation : (X, y), (X, y, weights) or float, optional
+            Examples on which loss and metrics are measured after every epoch; or the fraction of the examples to hold
+            out for it, of each label alike.
+        metrics : sequence, default=()
+            What else to measure after every epoch: "accuracy", or functions of the targets and the predictions, such
+            as scikit-learn's ``r2_score``, by their names.
+        callbacks : sequence of Callback, default=()
+            What is called in the course of it, see `nngraph.callbacks`.
+        sample_weight : array-like of shape (examples,), optional
+            What each example weighs in the loss; those that weigh nothing are left out.
+        class_weight : "balanced" or dict from label to float, optional
+            What each label weighs; it multiplies with sample_weight.
+        shuffle : bool, default=True
+            Whether the examples come in another order in every epoch.
+        progress : bool, default=True
+            Whether a bar is drawn where the output is a terminal, once it lasts longer than a second.
+        random_state : int, RandomState, Generator or None, default=None
+            Where the order, what is held out and dropout are drawn from; None for the model's own, which goes on where
+            it stopped.
+
+        Returns
+        -------
+        history : History
+            What was measured, a row per epoch, and why it ended.
+
+        Raises
+        ------
+        ValueError, GateError
+            If the data or a parameter is bad; before any weight is changed.
+        DivergenceError
+            If a value is no longer finite; the model has the weights of the beginning of that epoch.
+
+        Warns
+        -----
+        UserWarning
+            If interrupted with Ctrl-C: the model has the weights of the last step, or the best if a callback says so.
+        """
+        epochs = whole_number(epochs, "epochs", 0)
+        for flag, name in ((shuffle, "shuffle"), (progress, "progress")):
+            instance(flag, bool, name)
+        if clip_norm is not None:
+            clip_norm = positive(clip_norm, "clip_norm")
+        check_optimizer(optimizer)
+        check_schedule(schedule)
+        measured = check_metrics(metrics)
+        listeners = check_callbacks(callbacks)
+        penalties = penalties_on(self.graph.parameters, list(self.parameters), penalty)
+        rng = self._rng(random_state)
+        train, held = self._data(X, y, validation, sample_weight, class_weight, rng)
+        rows = len(train[self._X])
+        size = self._batch_size(batch_size, len(X), rows)
+        if isinstance(optimizer, ScipyMinimize):
+            alone = {"schedule": schedule, "clip_norm": clip_norm, "batch_size": batch_size if size < rows else None}
+            check_alone(optimizer, alone, self.graph)
+            size = rows
+        if progress and not any(isinstance(listener, ProgressBar) for listener in listeners) and on_terminal():
+            listeners.append(ProgressBar(plain=False))
+        if hasattr(schedule, "epoch_end"):
+            listeners.append(schedule)
+
+        flat, engine = self._flat(), self._learner(weighted=self._w in train)
+        flat.read()
+
+        def steps_on(data: Mapping[Node, Array]) -> Steps:
+            return self._steps(self._objective(data), flat, engine, stays=size == rows)
+
+        def rate_at(epoch: float) -> float:
+            assert schedule is not None and isinstance(optimizer, Optimizer)  # noqa: S101, PT018 - else not called
+            return optimizer.rate * not_negative(schedule(epoch, epochs), "the factor that the schedule gives")
+
+        meter = Meter(self, train, held, measured, penalties, rate=isinstance(optimizer, Optimizer))
+        batches = Batches(train, size, rng, steps_on, shuffle=shuffle, weights=train.get(self._w))
+        rule = GradientDescent(0) if isinstance(optimizer, ScipyMinimize) else optimizer
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            training = Training(
+                self,
+                flat,
+                batches,
+                Update(flat, rule, penalties, clip_norm),
+                rule.rate if schedule is None else rate_at,
+                epochs,
+                rng,
+                listeners=listeners,
+                meter=meter,
+                told=_told_of_fit,
+            )
+            if isinstance(optimizer, ScipyMinimize):
+                Minimizer(optimizer, flat, steps_on(train), penalties, rows).run(training)
+            else:
+                training.run()
+        history = training.history
+        history.stopped = "interrupted" if training.interrupted else training.reason or "all epochs are done"
+        if training.interrupted:
+            done = f"Training was interrupted after {history.epochs} of {epochs} epochs"
+            warnings.warn(f"{done}; the model keeps what it learned.", stacklevel=2)
+        return history
+
+    def descent(
+        self,
+        optimizer: Optimizer = GradientDescent(),
+        *,
+        penalty: Penalty = None,
+        clip_norm: float | None = None,
+        summed: bool = False,
+        random_state: Any = None,
+    ) -> Descent:
+        """Return training in single steps, for a loop of one's own over mini-batches.
+
+        Parameters
+        ----------
+        optimizer, penalty, clip_norm, random_state
+            As in `fit`.
+        summed : bool, default=False
+            Whether to follow the sum of the losses, as `train` does, instead of what the output reports.
+
+        Returns
+        -------
+        descent : Descent
+            Call its `load`, `compute` and `update` for every step, and `finish` at the end.
+        """
+        instance(optimizer, Optimizer, "optimizer")
+        instance(summed, bool, "summed")
+        if clip_norm is not None:
+            clip_norm = positive(clip_norm, "clip_norm")
+        penalties = penalties_on(self.graph.parameters, list(self.parameters), penalty)
+        # Its own, so that it goes on undisturbed by another descent or a training.
+        flat, rng, engines = Flat(self.graph), self._rng(random_state), {}
+
+        def arrays(X: Any, y: Any, sample_weight: Any) -> dict[Node, Array]:
+            given: dict[Node, Array] = {self._X: np.asarray(X), self._y: np.asarray(y)}
+            return given if sample_weight is None else {**given, self._w: np.asarray(sample_weight)}
+
+        def steps_on(X: Any, y: Any, sample_weight: Any) -> Steps:
+            weighted = sample_weight is not None
+            if weighted not in engines:
+                engines[weighted] = self._learning_engine(flat, summed=summed, weighted=weighted)
+            # Copies: the caller may fill the same arrays with the next batch.
+            feeds = {node: array.copy() for node, array in self._feeds(X, y, sample_weight).items()}
+            return self._steps(self._objective(feeds, summed=summed), flat, engines[weighted])
+
+        return Descent(steps_on, arrays, flat, Update(flat, optimizer, penalties, clip_norm), optimizer.rate, rng)
+
+    def objective_on(self, X: Any, y: Any, reg_lambda: float = 0.01) -> Objective:
+        """Return the objective that `train` descends on these data; it follows the parameters as they change."""
+        penalty = L2(not_negative(reg_lambda, "reg_lambda"))
+        penalties = penalties_on(self.graph.parameters, list(self.parameters), penalty)
+        return replace(self._objective(self._feeds(X, y), summed=True), penalties=penalties)
+
+    def objective(self, X: Any, y: Any, reg_lambda: float = 0.01) -> tuple[float, dict[str, Array]]:
+        """Return J, which `train` descends, and its gradient.
+
+        Parameters
+        ----------
+        X, y, reg_lambda
+            As in `train`.
+
+        Returns
+        -------
+        J : float
+            The sum of the losses (or what the output sums) and the penalty.
+        gradient : dict from name to array
+            dJ/dp for every parameter p, in its shape.
+        """
+        objective = self.objective_on(X, y, reg_lambda)
+        values = objective.forward()
+        value = objective.value(objective.loss(values))
+        gradient = objective.gradient(objective.backward(values))
+        return value, {name: array.copy() for name, array in zip(self.parameters, gradient, strict=True)}
+
+    # --- Parts -------------------------------------------------------------------------------------------------------
+
+    def _objective(self, feeds: Mapping[Node, Array], *, summed: bool = False) -> Objective:
+        """Return the objective on data, without penalties; what is random is drawn, but always the same."""
+        graph, scale, drawn = self._loss_graph(weighted=self._w in feeds), 1.0, {}
+        if len(feeds[self._X]) == 1 and any(node.unbiased for node in graph.running):
+            raise ValueError("batch normalisation needs two or more rows in every batch: what spread has a single one?")
+        if summed or graph.randoms:
+            values = graph.evaluate(feeds, training=True)
+            rng = np.random.default_rng(0)
+            for node in graph.randoms:
+                drawn[node] = empty(values[node.like].shape, values[node.like].dtype)
+                node.draw(rng, drawn[node])
+            if summed:
+                weights = [feeds[node] for node in (self._w,) if node in feeds]
+                scale = float(self.output.divisor(values[self.scores], feeds[self._y], *weights))
+        return Objective(graph, {**feeds, **drawn}, scale)
+
+    def _loss_graph(self, *, weighted: bool) -> Graph:
+        """Return the graph of the loss, with or without weights of the examples."""
+        if not weighted:
+            return self.graph
+        found: Graph = self._engines.setdefault(
+            "weighted graph",
+            self._engines.get("weighted graph") or Graph(self.output(self.scores, self._y, self._w, name="loss")),
+        )
+        return found
+
+    def _learning_engine(self, flat: Flat, *, summed: bool, weighted: bool) -> Engine:
+        scale: Scale = self.output.divisor, (self.scores, self._y, *[self._w] * weighted)
+        graph = self._loss_graph(weighted=weighted)
+        return Engine(graph, flat.values, flat.gradients, flat.statistics_of, scale if summed else None, self._told)
+
+    def _learner(self, *, summed: bool = False, weighted: bool = False) -> Engine:
+        """Return the engine with which `train` and `fit` learn."""
+        key = f"gradient, {summed=}, {weighted=}"
+        found: Engine | None = self._engines.get(key)
+        if found is None:
+            # Of threads that come at once all take the first.
+            made = self._learning_engine(self._flat(), summed=summed, weighted=weighted)
+            found = self._engines.setdefault(key, made)
+        return found
+
+    def _flat(self) -> Flat:
+        """Return the vectors in which `train` and `fit` have the parameters and their gradients."""
+        found: Flat = self._engines.setdefault("flat", self._engines.get("flat") or Flat(self.graph))
+        return found
+
+    def _steps(self, objective: Objective, flat: Flat, engine: Engine, *, stays: bool = False) -> Steps:
+        """Return how the loss and its gradient are computed on data that stay, or that others follow."""
+        if self.engine == "numpy":
+            compiled = engine.load(objective.feeds, stays=stays)
+            if compiled is not None:
+                return Captured(compiled, flat, objective)
+        return NodeByNode(objective, flat)
+
+    def _rng(self, random_state: Any) -> np.random.Generator:
+        """Return where training draws from: a generator made of `random_state`, or the model's own."""
+        if random_state is not None:
+            return drawing(random_state)
+        if not isinstance(self._random, np.random.Generator):
+            self._random = drawing(self._random)
+        return self._random
+
+    def _batch_size(self, batch_size: Any, given: int, rows: int) -> int:
+        """Return how many of the rows that are trained on a step takes; `given` were there before any were held out."""
+        size = 32 if batch_size is None else whole_number(batch_size, "batch_size", 1)
+        if batch_size is not None and size > given:
+            raise ValueError(f"batch_size must be at most the number of examples, {given}, got {size}")
+        size = min(size, rows)
+        if 1 in (size, rows % size) and any(node.unbiased for node in self.graph.running):
+            raise ValueError(
+                f"batch normalisation needs two or more rows in every batch, but with batch_size={size} one of the "
+                f"{rows} examples is alone; take another batch_size"
+            )
+        return size
+
+    def _data(
+        self, X: Any, y: Any, validation: Any, sample_weight: Any, class_weight: Any, rng: np.random.Generator
+    ) -> tuple[dict[Node, Array], dict[Node, Array]]:
+        """Return what to train on, and what is held out, {} for nothing; looked at by the output."""
+        train, held = self._feeds(X, y, sample_weight), {}
+        labels = isinstance(self.output, ClassOutput) and train[self._y].dtype.kind in "iub"
+        self._look_at(train)
+        if class_weight is not None:
+            by_class = class_weights(class_weight, train[self._y], self.dtype)
+            train[self._w] = by_class * train[self._w] if self._w in train else by_class
+        if isinstance(validation, int | float | np.number):
+            kept, out = held_out(validation, train[self._y], labels, rng)
+            train, held = ({node: array[rows] for node, array in train.items()} for rows in (kept, out))
+        elif validation is not None:
+            try:
+                held = self._feeds(*validation_arrays(validation))
+                self._look_at(held)
+            except ValueError as error:
+                raise type(error)(f"validation: {error}") from error
+        if self._w in train:
+            counts = train[self._w] > 0
+            if not counts.any():
+                raise ValueError("the weights of all examples to train on are zero: then there is nothing to learn")
+            train = {node: array[counts] for node, array in train.items()} if not counts.all() else train
+        if held and labels and train[self._y].ndim == 1:
+            check_labels_seen(train[self._y], held[self._y])
+        return train, held
+
+    def _look_at(self, feeds: Mapping[Node, Array]) -> None:
+        """Let the output look at all targets; raise what it raises, as the graph would."""
+        scores = self._scorer.evaluate({self._X: feeds[self._X][:2]})[self.scores]
+        self._loss_of(np.zeros((len(feeds[self._y]), *scores.shape[1:]), scores.dtype), *list(feeds.values())[1:])
+
+
+def _told_of_fit(training: Training) -> tuple[str, str]:
+    """Return where a training is, and what to do when it diverges there."""
+    where = f"epoch {training.epoch}" + (f", batch {training.batch}" if training.batches > 1 else "")
+    return where, FIT_ADVICE.format(training.rate)
