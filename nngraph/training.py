@@ -348,8 +348,8 @@ class Training:
         name, did, value = next(bad, (graph.names[graph.position(graph.outputs[0])], "became", math.inf))
         node = graph.nodes[graph.position(name)]
         kind = type(node if node.gate is None else node.gate).__name__
-        first = "The initial weights are kept"
-        kept = first if self.kept[0] == 0 else "The last finite weights are kept, but may be huge"
+        last = "The last finite weights" if self.batches == 1 else "The weights of the beginning of the epoch"
+        kept = "The initial weights are kept" if self.kept[0] == 0 else f"{last} are kept, but may be huge"
         where, advice = self._told(self)
         text = f"training diverged in {where}: node {name!r} ({kind}) {did} {value}. {kept}. {advice}"
         return DivergenceError(text, self.epoch * self.batches + min(self.batch, self.batches - 1), name)
