@@ -218,8 +218,8 @@ class Training:
         update, batches, ends = self._update, self._batches, self._meter is not None or bool(self._epoch_end)
         batch_begin, batch_end = self._calls("batch_begin"), self._calls("batch_end")
         spare = flat.theta.copy(), flat.averages.copy()
-        self.rate = rate = rate_at(0.0) if callable(rate_at) else rate_at
         with self.lasting():
+            self.rate = rate = rate_at(0.0) if callable(rate_at) else rate_at
             for epoch in range(last + closing):
                 self.epoch, self.batch, total, weight = epoch, 0, 0.0, 0.0
                 if self._epoch_begin:
