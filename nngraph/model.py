@@ -148,6 +148,26 @@ class Model(TrainedModel):
         count = sum(value.size for value in self.parameters.values())
         return f"<Model with {shapes}: {count} parameters, {self.dtype}; output {self.output!r}>"
 
+    def adopt(self, other: Model) -> None:
+        """Take the parameters, the running averages, and the state of the generator of another model of this kind.
+
+        Raises
+        ------
+        ValueError
+            If the other model has other parameters.
+        """
+        for mine, others in (
+            (self.graph.parameters, other.graph.parameters), (self.graph.running, other.graph.running)
+        ):  # fmt: skip
+            shapes = [[node.value.shape for node in nodes] for nodes in (mine, others)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"a model adopts the values of one of its kind, with {shapes[0]}, got {shapes[1]}")
+        for one, another in zip(self.graph.parameters, other.graph.parameters, strict=True):
+            one.value = another.value
+        for average, another_average in zip(self.graph.running, other.graph.running, strict=True):
+            average.value[...] = another_average.value
+        self._random = other._random
+
     def calculate_loss(self, X: Any, y: Any) -> float:
         """Return the loss, without the penalty.
 
