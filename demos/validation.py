@@ -21,7 +21,6 @@ from nngraph.callbacks import EarlyStopping
 from nngraph.initializers import he_normal
 from nngraph.optimizers import GradientDescent
 from nngraph.penalties import L2
-from nngraph.plotting import COLORS
 from nngraph.schedules import ExponentialDecay
 
 
@@ -48,7 +47,7 @@ def main() -> None:
         metrics=["accuracy"],
         callbacks=[best],
     )
-    kept = best.best_epoch or 0
+    kept = best.best_epoch or 0  # counted from 0, as the rows of the history are
 
     print(f"{len(X_train)} digits to learn from, {len(X_held)} for validation, {len(X_test)} for the test\n")
     print("epoch    rate  training loss  accuracy  validation loss  accuracy")
@@ -57,24 +56,20 @@ def main() -> None:
             history[name][epoch] for name in ("rate", "loss", "accuracy", "validation_loss", "validation_accuracy")
         )
         rate, loss, accuracy, held_loss, held_accuracy = columns
-        row = f"{epoch:5d}  {rate:6.3f}  {loss:13.4f}  {accuracy:8.3f}  {held_loss:15.4f}  {held_accuracy:8.3f}"
+        row = f"{epoch + 1:5d}  {rate:6.3f}  {loss:13.4f}  {accuracy:8.3f}  {held_loss:15.4f}  {held_accuracy:8.3f}"
         print(f"{row}{'  best' if epoch == kept else ''}")
     print(f"\nstopped:          {history.stopped}")
-    print(f"test accuracy:    {np.mean(model.predict(X_test) == y_test):.3f} with the weights of epoch {kept}")
+    print(f"test accuracy:    {np.mean(model.predict(X_test) == y_test):.3f} with the weights of epoch {kept + 1}")
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained")
-    for ax, measured in ((left, "loss"), (right, "accuracy")):
-        for part, prefix, color in (("training", "", COLORS[0]), ("validation", "validation_", COLORS[6])):
-            ax.plot(history[prefix + measured], color=color, label=part)
-        held = history["validation_" + measured][kept]
-        ax.axvline(kept, color="grey", linestyle=":")
-        ax.plot(kept, held, "o", color="white", markeredgecolor=COLORS[6], markersize=8,
-                label=f"kept: epoch {kept}, {held:.3f}")  # fmt: skip
-        ax.set(title=measured, xlabel="epoch", ylabel=measured)
-        ax.grid(visible=True, alpha=0.3)
+    history.plot(axes=(left, right), log=True)
+    for ax, measured in ((left, "validation_loss"), (right, "validation_accuracy")):
+        value = history[measured][kept]
+        ax.axvline(kept + 1, color="grey", linestyle=":")
+        ax.plot(kept + 1, value, "o", color="white", markeredgecolor="black", label=f"kept: {value:.3f}")
         ax.legend()
-    left.set(yscale="log")
-    right.set(ylim=(0.88, 1.005))
+    left.set(title="loss")
+    right.set(title="accuracy", ylim=(0.88, 1.005))
     figure.savefig(options.output, dpi=100)
     print(f"figure:           {options.output}")
 

@@ -139,7 +139,7 @@ def test_validation(tmp_path):
     assert max(table) == best + 20
     assert "has not been better than" in printed
     # The rate falls by a fiftieth in every epoch; an epoch's is that of its last step.
-    assert table[5][0] / table[0][0] == pytest.approx(0.98**5, abs=0.01)
+    assert table[6][0] / table[1][0] == pytest.approx(0.98**5, abs=0.01)
     check_figure(tmp_path / "validation.png")
 
 
