@@ -62,6 +62,7 @@ def main() -> None:
             model.train(X, y, num_passes=1000, epsilon=1e-6, reg_lambda=0)
         print(f"{name:<12}  {model.loss_history[0]:23.4g}  {model.loss_history[-1]:17.4g}")
 
+    print("\nFrom N(0, 1) the first steps are so long that they switch off the second layer, every unit, for good.")
     print(f"\n2. {DEEP} layers of 100 {options.layer} units: the spread in the first and in the last\n")
     print("              values up                   gradients down")
     print("weights         first    last  per layer     last   first  per layer")
