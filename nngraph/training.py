@@ -147,14 +147,12 @@ class Training:
         meter: Any = None,
         computed: Callable[[int, float], None] | None = None,
         told: Callable[[Training], tuple[str, str]],
-        refused: Callable[[], None] | None = None,
     ) -> None:
         self.model, self.history, self.epochs, self.batches = model, History(), epochs, batches.count
         self.epoch, self.batch, self.loss, self.rate = 0, 0, math.nan, math.nan
         self.columns: tuple[str, ...] = () if meter is None else tuple(meter.columns)
         self._flat, self._batches, self._update, self._rng = flat, batches, update, rng
         self._rate_at, self._meter, self._computed, self._told = rate_at, meter, computed, told
-        self._refused = refused
         # Whether theta is what an epoch begins with, of which no loss is known yet.
         self._fresh = False
         self._begun: list[Any] = []
@@ -293,8 +291,6 @@ class Training:
                 good = self._fresh
                 if self.kept[0] == 0:
                     self.kept = initial
-            if self._refused is not None and not self._update.step and not self.history.epochs:
-                self._refused()
             raise
         finally:
             if not good:
