@@ -304,7 +304,7 @@ class HistoryDisplay:
                 # A single point is no line.
                 marker = "o" if len(values) == 1 else None
                 ax.plot(epochs, values, label=_words(name), marker=marker, color=color, linestyle=line)
-            ax.set(xlabel="epoch", ylabel=_words(title))
+            ax.set(xlabel="epoch", ylabel=title.replace("_", " "))
             if log and title == "loss":
                 ax.set_yscale("log")
             ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
@@ -315,7 +315,8 @@ class HistoryDisplay:
 
 
 def _words(name: str) -> str:
-    return {"loss": "loss", "objective": "loss and penalty"}.get(name, name.replace("_", " "))
+    what = "loss and penalty" if name == "objective" else name.removeprefix("validation_").replace("_", " ")
+    return f"validation {what}" if name.startswith("validation_") else f"training {what}"
 
 
 def plot_history(history: History, *, axes: Sequence[Axes] | None = None, log: bool = False) -> HistoryDisplay:

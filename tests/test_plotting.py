@@ -260,8 +260,12 @@ def test_history_panels():
     history = history_of(validation=0.2, metrics=["accuracy"], penalty=L2(0.1))
     display = history.plot()
     loss, accuracy = display.axes_
-    assert [line.get_label() for line in loss.get_lines()] == ["loss", "loss and penalty", "validation loss"]
-    assert [line.get_label() for line in accuracy.get_lines()] == ["accuracy", "validation accuracy"]
+    assert [line.get_label() for line in loss.get_lines()] == [
+        "training loss",
+        "training loss and penalty",
+        "validation loss",
+    ]
+    assert [line.get_label() for line in accuracy.get_lines()] == ["training accuracy", "validation accuracy"]
     for line, name in zip(loss.get_lines(), ["loss", "objective", "validation_loss"], strict=True):
         np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
         np.testing.assert_array_equal(line.get_ydata(), history[name])
