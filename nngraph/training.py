@@ -222,8 +222,8 @@ class Training:
         random, last = bool(flat.graph.randoms), self.epochs
         batch_begin, batch_end = self._batch_begin, self._batch_end
         spare = flat.theta.copy(), flat.averages.copy()
-        self.rate = rate = rate_at if isinstance(rate_at, float) else rate_at(0.0)
         with self.lasting():
+            self.rate = rate = rate_at if isinstance(rate_at, float) else rate_at(0.0)
             for epoch in range(last + closing):
                 self.epoch, self.batch, total, weight = epoch, 0, 0.0, 0.0
                 self._fresh = computed is None

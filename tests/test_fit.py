@@ -132,7 +132,7 @@ def test_gradient_descent_by_hand(case, size, engine):
             factor = min(1, most / length)
             W, b = W - 0.3 * factor * dW, b - 0.3 * factor * db
             losses.append((loss, len(X[start : start + size])))
-        last = losses[-(-(-50 // size)) :]
+        last = losses[len(epochs) * -(-50 // size) :]
         epochs.append(np.average([loss for loss, _ in last], weights=[rows for _, rows in last]))
         objectives.append(epochs[-1] + extra)
     history = model.fit(
@@ -310,9 +310,7 @@ def test_class_weights_are_sample_weights(given):
         by_row = np.array([given.get(label, 1.0) for label in Y.tolist()])
     weight = 1 + np.arange(50) % 4
     for one, other in (({}, by_row), ({"sample_weight": weight}, weight * by_row)):
-        assert_close(
-            fitted(net, X, Y, class_weight=given, **one), fitted(net, X, Y, sample_weight=other), 1e-12
-        )  # fmt: skip
+        assert_close(fitted(net, X, Y, class_weight=given, **one), fitted(net, X, Y, sample_weight=other), 1e-12)
 
 
 def test_the_loss_of_an_epoch_is_weighted():
@@ -427,9 +425,9 @@ def test_float32(output):
     """A model in float32 stays so, and goes where the one in float64 goes."""
     gate, y = OUTPUTS[output]
     models = [net(BatchNorm(), output=gate, dtype=dtype) for dtype in (np.float32, np.float64)]
+    for name, value in models[1].parameters.items():
+        value[...] = models[0].parameters[name]
     for model in models:
-        for name, value in model.parameters.items():
-            value[...] = models[0].parameters[name]
         model.fit(X, y, epochs=5, batch_size=16, shuffle=False, penalty=L2(0.01), sample_weight=1 + np.arange(50) % 2)
     assert all(value.dtype == np.float32 for value in models[0].parameters.values())
     assert all(node.value.dtype == np.float32 for node in models[0].graph.running)
@@ -555,6 +553,25 @@ def test_what_is_given_is_not_changed(engine):
             assert_array_equal(array, copy)
 
 
+class Peaks(Callback):
+    """Notes by how much the memory rose from batch to batch, from the beginning."""
+
+    def fit_begin(self, training):
+        self.peaks, self.before = [], tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+
+    def batch_end(self, training):
+        self.peaks.append(tracemalloc.get_traced_memory()[1] - self.before)
+
+
+class PeaksOfSteps(Peaks):
+    """Notes by how much the memory rises in a step."""
+
+    def batch_begin(self, training):
+        self.before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+
+
 def test_memory_of_many_rows():
     """The features are not copied, and a step allocates nothing that grows with the epochs."""
     rows = np.random.default_rng(0).normal(size=(200_000, 20))
@@ -563,40 +580,33 @@ def test_memory_of_many_rows():
         model = Model([20, 2], random_state=0)
         peaks = []
         for epochs in (1, 3):
+            steps = Peaks()
             tracemalloc.start()
-            model.fit(rows, labels, epochs=epochs, batch_size=size)
+            model.fit(rows, labels, epochs=epochs, batch_size=size, callbacks=[steps])
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
         if size < len(rows):
-            # The mask of what is finite, the order of the rows, and the scores that the output looks at the targets by.
+            # While they are looked at: the mask of what is finite, and the scores by which the output looks at targets.
             assert peaks[0] < rows.nbytes / 2
+            assert max(steps.peaks) < rows.nbytes / 8
         assert peaks[1] < peaks[0] + 2**21
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: type(optimizer).__name__)
-@pytest.mark.parametrize("size", [2000, 4000])
-def test_no_array_is_made_in_a_step(optimizer, size):
-    """Once it runs, a step makes no array as large as the batch or the parameters."""
-    rows = np.random.default_rng(0).normal(size=(4000, 30))
+def test_no_array_is_made_in_a_step(optimizer):
+    """Once it runs, a step makes no array: what NumPy casts it casts in pieces of 64 KiB."""
+    rows = np.random.default_rng(0).normal(size=(6000, 30))
     labels = (rows[:, 0] > 0).astype(int)
-    peaks = []
-
-    class Watch(Callback):
-        def batch_begin(self, training):
-            tracemalloc.reset_peak()
-            self.before = tracemalloc.get_traced_memory()[0]
-
-        def batch_end(self, training):
-            peaks.append(tracemalloc.get_traced_memory()[1] - self.before)
-
+    steps = PeaksOfSteps()
     model = Model([30, 40, Dropout(0.2), BatchNorm(), 2], random_state=0)
     tracemalloc.start()
     model.fit(
-        rows, labels, epochs=4, batch_size=size, optimizer=optimizer, callbacks=[Watch()], penalty=ElasticNet(0.1, 0.1),
-        clip_norm=1.0, shuffle=False,
+        rows, labels, epochs=3, batch_size=3000, optimizer=optimizer, callbacks=[steps], penalty=ElasticNet(0.1, 0.1),
+        clip_norm=1.0,
     )  # fmt: skip
     tracemalloc.stop()
-    assert min(peaks[1:]) < 8000
+    # The first two are recorded: a batch's rows alone have 720 kB and more.
+    assert max(steps.peaks[2:]) < 150_000
 
 
 # --- Divergence ------------------------------------------------------------------------------------------------------
@@ -661,7 +671,7 @@ def test_a_broken_gate_leaves_the_epochs_beginning(engine):
 # --- Methods of SciPy ------------------------------------------------------------------------------------------------
 
 
-def with_penalty(theta, l2, weight=None):
+def with_penalty(theta, l2):
     """Return J of softmax regression and its gradient, for SciPy."""
     W, b = theta[:9].reshape(3, 3), theta[9:]
     loss, dW, db = softmax_loss(W, b, X, Y)
@@ -707,7 +717,7 @@ def test_epochs_are_iterations(method, epochs):
         assert weights(model) == before
 
 
-@pytest.mark.parametrize("method", ["L-BFGS-B", "trust-ncg", "Nelder-Mead"])
+@pytest.mark.parametrize("method", ["L-BFGS-B", "trust-ncg", "CG", "Powell"])
 def test_scipy_in_float32(method):
     """A model in float32 is minimised too, as far as its digits go."""
     model = linear(dtype=np.float32)
@@ -735,10 +745,10 @@ def test_more_iterations_than_scipy_has_by_default(method):
     """SciPy's own limits do not hold: epochs are what is asked for."""
     rng = np.random.default_rng(0)
     rows, y = rng.normal(size=(40, 3)), rng.normal(size=40)
-    model = Model([3, 6, 6, 1], output=SquaredError(), random_state=0)
-    history = model.fit(rows, y, epochs=1200, optimizer=ScipyMinimize(method, tol=0.0))
-    assert "limit" not in history.stopped.lower()
-    assert "max" not in history.stopped.lower()
+    model = Model([3, 6, 6, 1] if method != "COBYLA" else [3, 3, 1], output=SquaredError(), random_state=0)
+    epochs = 1200 if method == "COBYLA" else 120
+    history = model.fit(rows, y, epochs=epochs, optimizer=ScipyMinimize(method, tol=1e-14))
+    assert history.epochs == epochs
 
 
 def test_scipy_that_cannot_begin():
@@ -746,7 +756,7 @@ def test_scipy_that_cannot_begin():
     model = linear()
     model.W[0] = np.full((3, 3), 1e308)
     before = weights(model)
-    with pytest.raises(DivergenceError, match="epoch 0.*initial weights are kept.*scale the data"):
+    with pytest.raises(DivergenceError, match=r"epoch 0.*initial weights are kept.*scale the data"):
         model.fit(X, Y, optimizer=ScipyMinimize())
     assert weights(model) == before
 
