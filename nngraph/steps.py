@@ -18,6 +18,9 @@ from nngraph.nodes import Constant, Node, Random
 from nngraph.objective import Objective
 from nngraph.program.program import GuardError
 
+# Data of so many bytes, which the processor has at hand, are turned for a training.
+SMALL = 2**19
+
 
 class Steps(Protocol):
     """What training asks for at the present theta: the loss, and the gradient of the scaled loss, in `flat`."""
@@ -171,6 +174,15 @@ def _gather(array: Array, place: Array) -> Callable[[Array], object]:
     """Return a function that writes rows of an array, given by number, into their place."""
     if place.ndim == 2 and place.flags.f_contiguous and not place.flags.c_contiguous:
         # Columns lie in one piece: so each is gathered by itself.
-        turned, to = np.ascontiguousarray(array.T), place.T
-        return lambda rows: turned.take(rows, 1, to, "clip")
+        if array.nbytes <= SMALL or array.flags.f_contiguous:
+            turned, to = np.ascontiguousarray(array.T), place.T
+            return lambda rows: turned.take(rows, 1, to, "clip")
+        # Of large data there is no copy, and their rows are met faster than their single numbers.
+        batch = np.empty(place.shape, place.dtype)
+
+        def by_rows(rows: Array) -> None:
+            array.take(rows, 0, batch, "clip")
+            np.copyto(place, batch)
+
+        return by_rows
     return lambda rows: array.take(rows, 0, place, "clip")
