@@ -261,7 +261,7 @@ def _penalty(
     return value, pull
 
 
-def _rule(recipe: Recipe, net: Net) -> Callable[[float, int], None]:
+def _rule(recipe: Recipe, net: Net) -> Callable[[float, int], object]:
     """Return an optimiser's rule, as a function of the rate and the number of the step."""
     optimizer = recipe.optimizer
     if isinstance(optimizer, Adam):
@@ -273,10 +273,10 @@ def _rule(recipe: Recipe, net: Net) -> Callable[[float, int], None]:
     momentum, number = (np.array(x, theta.dtype) for x in (getattr(optimizer, "momentum", 0.0), optimizer.rate))
     nesterov = isinstance(optimizer, Nesterov)
 
-    def descent(rate: float, t: int) -> None:
+    def descent(*_: float) -> None:
         np.subtract(theta, g, theta)
 
-    def by_velocity(rate: float, t: int) -> None:
+    def by_velocity(*_: float) -> None:
         np.multiply(v, momentum, v)
         np.add(v, g, v)
         if nesterov:
@@ -291,7 +291,7 @@ def _rule(recipe: Recipe, net: Net) -> Callable[[float, int], None]:
     return by_velocity if isinstance(optimizer, Momentum) else descent
 
 
-def _by_squares(optimizer: Adagrad | RMSprop, net: Net) -> Callable[[float, int], None]:
+def _by_squares(optimizer: Adagrad | RMSprop, net: Net) -> Callable[[float, int], object]:
     """Return ``s = alpha s + g^2, theta = theta - rate g / (sqrt(s) + epsilon)``; for RMSprop s is v / (1 - alpha)."""
     theta, g = net.theta, net.gradient
     s, spare, root = np.zeros_like(theta), np.empty_like(theta), 1.0
@@ -300,7 +300,7 @@ def _by_squares(optimizer: Adagrad | RMSprop, net: Net) -> Callable[[float, int]
     alpha = np.array(optimizer.alpha, theta.dtype) if isinstance(optimizer, RMSprop) else None
     number, epsilon = (np.array(x / root, theta.dtype) for x in (optimizer.rate, optimizer.epsilon))
 
-    def rule(rate: float, t: int) -> None:
+    def rule(*_: float) -> None:
         np.multiply(g, g, spare)
         if alpha is not None:
             np.multiply(s, alpha, s)
@@ -314,7 +314,7 @@ def _by_squares(optimizer: Adagrad | RMSprop, net: Net) -> Callable[[float, int]
     return rule
 
 
-def _adam(optimizer: Adam, net: Net) -> Callable[[float, int], None]:
+def _adam(optimizer: Adam, net: Net) -> Callable[[float, int], object]:
     """Return the rule with sums in place of means, whose factors are part of the rate and of epsilon."""
     theta, g = net.theta, net.gradient
     m, v = np.zeros((2, len(theta)), theta.dtype)
