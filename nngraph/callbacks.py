@@ -14,6 +14,8 @@ from nngraph.progress import on_terminal, progress_bar
 from nngraph.training import Callback, Training
 from nngraph.validation import instance, not_negative, whole_number
 
+__all__ = ["CSVLog", "Callback", "EarlyStopping", "ProgressBar", "Target", "TimeLimit", "Training"]
+
 
 class EarlyStopping(Callback):
     """Stops when something that is measured gets no better, and brings back the weights with which it was best.
@@ -63,6 +65,7 @@ class EarlyStopping(Callback):
         self.monitor, self.mode, self.restore_best = monitor, mode, restore_best
         self.best_epoch: int | None = None
         self.best = math.nan
+        self._weights: tuple[Array, Array] | None = None
 
     def fit_begin(self, training: Training) -> None:
         """Forget earlier trainings."""
@@ -70,15 +73,17 @@ class EarlyStopping(Callback):
         less = self._monitor.endswith("loss") or self._monitor == "objective"
         self._sign = 1.0 if self.mode == "min" or (self.mode is None and less) else -1.0
         self.best_epoch, self.best = None, math.nan
-        self._weights: tuple[Array, Array] | None = None
+        self._weights = None
 
     def epoch_end(self, training: Training) -> None:
         """Compare with the best value before."""
         value = training.history.last(self._monitor)
-        if self.best_epoch is None or self._sign * value < self._sign * self.best - self.min_delta:
+        # What is not even a number is worse than any number.
+        first = self.best_epoch is None or (math.isnan(self.best) and not math.isnan(value))
+        if first or self._sign * value < self._sign * self.best - self.min_delta:
             self.best_epoch, self.best = training.epoch, value
             self._weights = training.weights() if self.restore_best else None
-        elif training.epoch - self.best_epoch >= self.patience:
+        elif self.best_epoch is not None and training.epoch - self.best_epoch >= self.patience:
             training.stop(f"{self._monitor} has not been better than {self.best:.6g} for {self.patience} epochs")
 
     def fit_end(self, training: Training) -> None:
@@ -160,26 +165,31 @@ class CSVLog(Callback):
             self.path = Path(path)
         except TypeError:
             raise ValueError(f"CSVLog: path must be a path, got {path!r}") from None
+        instance(append, bool, "CSVLog: append")
         self.append = append
         self._file: TextIO | None = None
 
     def fit_begin(self, training: Training) -> None:
-        """Open the file."""
-        there = self.append and self.path.exists() and self.path.stat().st_size > 0
-        self._header = self.path.read_text(encoding="utf-8").splitlines()[0].split(",") if there else []
+        """Open the file, and write the header if it has none."""
+        names, there = ["epoch", *training.columns], []
+        if self.append and self.path.exists():
+            with self.path.open(encoding="utf-8", newline="") as file:
+                there = next(csv.reader(file), [])
+        if there and there != names:
+            raise ValueError(
+                f"CSVLog: {self.path} has the columns {', '.join(there)}, not {', '.join(names)}; take another file"
+            )
         self._file = self.path.open("a" if self.append else "w", encoding="utf-8", newline="")
+        if not there:
+            self._write(names)
 
     def epoch_end(self, training: Training) -> None:
         """Write a line."""
+        self._write([training.epoch, *(training.history.last(name) for name in training.columns)])
+
+    def _write(self, line: list[Any]) -> None:
         assert self._file is not None  # noqa: S101 - fit_begin opened it
-        names = ["epoch", *training.history]
-        writer = csv.writer(self._file, lineterminator="\n")
-        if not self._header:
-            writer.writerow(names)
-            self._header = names
-        elif self._header != names:
-            raise ValueError(f"{self.path} has the columns {', '.join(self._header)}, not {', '.join(names)}")
-        writer.writerow([training.epoch, *(training.history.last(name) for name in training.history)])
+        csv.writer(self._file, lineterminator="\n").writerow(line)
         self._file.flush()
 
     def fit_end(self, training: Training) -> None:
@@ -203,10 +213,11 @@ class ProgressBar(Callback):
     def __init__(self, *, plain: bool = True, interval: float = 1.0) -> None:
         instance(plain, bool, "ProgressBar: plain")
         self.plain, self.interval = plain, not_negative(interval, "ProgressBar: interval")
+        self._stack = contextlib.ExitStack()
 
     def fit_begin(self, training: Training) -> None:
         """Open the bar."""
-        self._stack, self._done, self._due = contextlib.ExitStack(), 0, 0.0
+        self._done, self._due = 0, 0.0
         self._draws = on_terminal()
         self._update = self._stack.enter_context(progress_bar(training.epochs * training.batches))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -22,7 +23,8 @@ def sample_weights(given: Any, rows: int, dtype: np.dtype[Any], what: str = "sam
     weights = as_array(given, what, ValueError)
     if weights.shape != (rows,):
         raise ValueError(f"{what} must have one weight for each of the {rows} rows of X, got shape {weights.shape}")
-    weights = finite(weights.astype(dtype), what)
+    with np.errstate(over="ignore"):
+        weights = finite(weights.astype(dtype), what)
     if (weights < 0).any():
         _, position = first(weights < 0)
         raise ValueError(f"{what} must not be negative, got {weights[weights < 0][0]} at [{position}]")
@@ -58,17 +60,23 @@ def class_weights(given: Any, y: Array, dtype: np.dtype[Any]) -> Array:
     table = [not_negative(given.get(label, 1.0), f"class_weight[{label}]") for label in labels.tolist()]
     if not any(table):
         raise ValueError("class_weight must not be zero for all classes: then there is nothing to learn")
-    return np.array(table, dtype)[which]
+    with np.errstate(over="ignore"):
+        return finite(np.array(table, dtype), "class_weight")[which]
 
 
 def held_out(share: Any, y: Array, labels: bool, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return the numbers of the rows to train on, and of those held out; of labels each class gives its share."""
+    """Return the numbers of the rows to train on, and of those held out; of labels each class gives its share.
+
+    Of several columns of labels there may be too many combinations for that: then it is left to chance.
+    """
     share = positive(fraction(share, "validation, as the fraction to hold out,"), "validation")
     # Loaded when it is needed: it takes longer than all of nngraph.
     split = importlib.import_module("sklearn.model_selection").train_test_split
-    seed = int(rng.integers(2**31))
+    # Of a copy: a training that is refused later has drawn nothing.
+    seed = int(copy.deepcopy(rng).integers(2**31))
     try:
-        kept, out = split(np.arange(len(y)), test_size=share, stratify=y if labels else None, random_state=seed)
+        alike = y if labels and y.ndim == 1 else None
+        kept, out = split(np.arange(len(y)), test_size=share, stratify=alike, random_state=seed)
     except ValueError as error:
         raise ValueError(f"validation={share:g} cannot be held out: {error}") from error
     return np.sort(kept), np.sort(out)
@@ -134,8 +142,10 @@ def check_metrics(metrics: Any) -> dict[str, Metric]:
             name, function = "accuracy", accuracy
         else:
             raise ValueError(f"a metric must be 'accuracy' or a function of targets and predictions, got {metric!r}")
-        if name in found or name in ("loss", "objective", "rate", "seconds"):
-            raise ValueError(f"two columns of the history would be called {name!r}")
+        if name in found or name in ("epoch", "loss", "objective", "rate", "seconds"):
+            raise ValueError(f"two columns of the history would be called {name!r}; give the metric another __name__")
+        if name.startswith("validation_"):
+            raise ValueError(f"a metric's name must not begin with 'validation_', as those of others do, got {name!r}")
         found[name] = function
     return found
 
@@ -144,6 +154,15 @@ def accuracy(y: Array, predictions: Array) -> float:
     """Return the share of the examples whose prediction is the target, in all columns if there are several."""
     right = predictions.reshape(y.shape) == y
     return float(right.reshape(len(y), -1).all(axis=1).mean())
+
+
+def check_accuracy(y: Array, predictions: Array) -> None:
+    """Raise ValueError if what is predicted for some rows is nothing that their targets could be compared with."""
+    if predictions.size != y[: len(predictions)].size:
+        raise ValueError(
+            f"the accuracy compares targets of shape {y.shape[1:]} in each row with predictions of shape "
+            f"{predictions.shape[1:]}; give a function of targets and predictions in metrics=..."
+        )
 
 
 def check_labels_seen(y: Array, y_validation: Array) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Flat:
         self.theta, self.values = _joined(self.parameters)
         self.gradient = np.zeros_like(self.theta)
         self.gradients = split(self.gradient, self.parameters)
-        self.averages, self._averages_of = _joined(self.running)
+        self.averages, self._averages_of = _joined(self.running, self.theta.dtype)
         self.statistics = np.zeros_like(self.averages)
         self.statistics_of = split(self.statistics, self.running)
         self._momenta = self._for_each([node.momentum for node in self.running])
@@ -68,9 +68,9 @@ class Flat:
         self.averages += self.statistics
 
 
-def _joined(nodes: Sequence[N]) -> tuple[Array, dict[N, Array]]:
+def _joined(nodes: Sequence[N], dtype: Any = None) -> tuple[Array, dict[N, Array]]:
     """Return the values of nodes as one vector, and its parts."""
-    vector = np.concatenate([node.value.ravel() for node in nodes]) if nodes else np.empty(0)
+    vector = np.concatenate([node.value.ravel() for node in nodes], dtype=dtype) if nodes else np.empty(0)
     return vector, split(vector, nodes)
 
 

@@ -205,7 +205,12 @@ class Graph:
         for i, node in enumerate(self.nodes):
             if node.gate is None:
                 if training and isinstance(node, Running):
-                    values[i] = values[self._inputs[i][0]]
+                    statistic = self._inputs[i][0]
+                    if values[statistic].shape != node.value.shape:
+                        what = f"the Running {self.names[i]!r} has a value of shape {node.value.shape}"
+                        shape = f"must have that of {self.names[statistic]!r}, {values[statistic].shape}"
+                        raise GraphError(f"{what}, but {shape}, which it averages")
+                    values[i] = values[statistic]
             else:
                 inputs = [values[j] for j in self._inputs[i]]
                 values[i] = run(node.gate, inputs, *self._labels[i])

@@ -13,7 +13,7 @@ import scipy
 from gates.arrays import Array
 from nngraph.flat import Flat
 from nngraph.nodes import Parameter
-from nngraph.optimizers import WITH_CURVATURE, WITH_GRADIENT, ScipyMinimize
+from nngraph.optimizers import WITH_CURVATURE, WITH_HESSIAN, WITHOUT_GRADIENT, ScipyMinimize
 from nngraph.penalties import ElasticNet
 from nngraph.steps import Steps
 from nngraph.training import Training
@@ -67,6 +67,12 @@ class Minimizer:
         found: Array = (ahead - behind) / (2 * step)
         return found
 
+    def hessian(self, theta: Array) -> Array:
+        """Return the Hessian, column by column; it is symmetric but for rounding."""
+        columns = [self.curvature(theta, direction) for direction in np.eye(theta.size)]
+        found: Array = (np.array(columns) + np.transpose(columns)) / 2
+        return found
+
     def run(self, training: Training) -> None:
         """Minimise, with an epoch for every iteration."""
         settings, flat = self._settings, self._flat
@@ -76,39 +82,54 @@ class Minimizer:
             if not math.isfinite(value):
                 raise training.diverged(self._steps.objective())
             training.keep(self.loss)
+            if not training.epochs:
+                return
             training.begin_epoch()
+            training.begin_batch()
 
             def ended(theta: Any, *_: Any) -> None:
                 """End an epoch with an iteration."""
                 self._ended = np.array(theta, np.float64)
-                self.evaluate(self._ended)
+                if not math.isfinite(self.evaluate(self._ended)[0]):
+                    raise training.diverged(self._steps.objective())
                 flat.average(self._rows)
                 training.loss = self.loss
                 training.keep(self.loss)
+                training.end_batch()
                 stop = training.end_epoch(self.loss)
                 training.epoch += 1
                 if stop or training.epoch == training.epochs:
                     raise _Enough
                 training.begin_epoch()
+                training.begin_batch()
 
             # Any: the stubs want to know beforehand which method it is.
             find: Any = scipy.optimize.minimize
             derivatives: dict[str, Any] = {}
-            if settings.method in (*WITH_GRADIENT, *WITH_CURVATURE):
+            if settings.method not in WITHOUT_GRADIENT:
                 derivatives["jac"] = True
             if settings.method in WITH_CURVATURE:
                 derivatives["hessp"] = self.curvature
+            if settings.method in WITH_HESSIAN:
+                derivatives["hess"] = self.hessian
+            # Far more than what is asked for: the epochs are counted here.
+            most = {"maxfun" if settings.method == "TNC" else "maxiter": 100 * (training.epochs + start.size)}
             with warnings.catch_warnings():
                 # That a method cannot go on is a reason to stop, and is said so.
                 warnings.simplefilter("ignore", scipy.optimize.OptimizeWarning)
+                warnings.filterwarnings("error", "Unknown solver options", scipy.optimize.OptimizeWarning)
                 try:
                     result = find(
                         self.evaluate if derivatives else lambda theta: self.evaluate(theta)[0],
-                        start, method=settings.method, tol=settings.tol, options=settings.options, callback=ended,
-                        **derivatives,
+                        start, method=settings.method, tol=settings.tol, options=most | settings.options,
+                        callback=ended, **derivatives,
                     )  # fmt: skip
                     training.stop(f"{settings.method}: {result.message}")
                     if self._ended is None or not np.array_equal(result.x, self._ended):
                         ended(result.x)
+                    # Where it looked last is not always what it found.
+                    self.evaluate(np.asarray(result.x, np.float64))
+                except scipy.optimize.OptimizeWarning as warning:
+                    raise ValueError(f"{settings!r}: {warning}; see SciPy's documentation of the method") from None
                 except _Enough:
                     pass

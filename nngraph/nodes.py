@@ -185,7 +185,7 @@ class Running(Node):
     statistic : node
         What it is in training, such as the mean of the batch, and what gets its gradient.
     value : array-like
-        The average before any training.
+        The average before any training, in the statistic's shape; integers become float64.
     momentum : float, default=0.1
         How much of the average a step replaces.
     unbiased : bool, default=False
@@ -201,9 +201,14 @@ class Running(Node):
         if not isinstance(statistic, Node):
             raise GraphError(f"a Running averages the value of a node, got {statistic!r}")
         super().__init__(None, (statistic,), name)
-        if not is_number(momentum) or not 0 <= momentum <= 1:
+        if not is_number(momentum) or isinstance(momentum, bool) or not 0 <= momentum <= 1:
             raise GraphError(f"the momentum of a Running must be between 0 and 1, got {momentum!r}")
-        self.value = np.array(as_array(value, "a Running's value", GraphError))
+        if not isinstance(unbiased, bool):
+            raise GraphError(f"unbiased must be True or False, got {unbiased!r}")
+        array = as_array(value, "a Running's value", GraphError)
+        if not np.isfinite(array).all():
+            raise GraphError(f"a Running's value must be finite, got {value!r}")
+        self.value = np.array(array, dtype=array.dtype if array.dtype.kind == "f" else np.float64)
         self.momentum, self.unbiased = float(momentum), unbiased
 
 

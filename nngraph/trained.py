@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from nngraph.descent import Descent
 from nngraph.engines.engine import Engine
 from nngraph.engines.layout import empty
 from nngraph.fitting import (
+    accuracy,
+    check_accuracy,
     check_alone,
     check_callbacks,
     check_labels_seen,
@@ -42,7 +45,7 @@ from nngraph.progress import on_terminal, progress_bar
 from nngraph.steps import Captured, NodeByNode, Steps
 from nngraph.training import Batches, Callback, Training
 from nngraph.update import Update
-from nngraph.validation import drawing, instance, not_negative, positive, whole_number
+from nngraph.validation import drawing, finite, instance, not_negative, positive, whole_number
 
 
 class TrainedModel(PrintedModel):
@@ -58,6 +61,10 @@ class TrainedModel(PrintedModel):
     @abstractmethod
     def _captured(self, what: Literal["scores", "loss", "weighted loss"]) -> Engine:
         """Return the engine that computes something for predictions."""
+
+    @abstractmethod
+    def predict(self, X: Any) -> Array:
+        """Return the predictions for some rows."""
 
     @abstractmethod
     def _loss_of(self, scores: Array, y: Array, *weights: Array) -> float:
@@ -250,13 +257,15 @@ class TrainedModel(PrintedModel):
         train, held = self._data(X, y, validation, sample_weight, class_weight, rng)
         rows = len(train[self._X])
         size = self._batch_size(batch_size, len(X), rows)
+        if measured.get("accuracy") is accuracy:
+            check_accuracy(train[self._y], self.predict(train[self._X][:2]))
         if isinstance(optimizer, ScipyMinimize):
             alone = {"schedule": schedule, "clip_norm": clip_norm, "batch_size": batch_size if size < rows else None}
             check_alone(optimizer, alone, self.graph)
             size = rows
         if progress and not any(isinstance(listener, ProgressBar) for listener in listeners) and on_terminal():
             listeners.append(ProgressBar(plain=False))
-        if hasattr(schedule, "epoch_end"):
+        if hasattr(schedule, "epoch_end") or hasattr(schedule, "fit_begin"):
             listeners.append(schedule)
 
         flat, engine = self._flat(), self._learner(weighted=self._w in train)
@@ -278,7 +287,7 @@ class TrainedModel(PrintedModel):
                 flat,
                 batches,
                 Update(flat, rule, penalties, clip_norm),
-                rule.rate if schedule is None else rate_at,
+                not_negative(rule.rate, "the optimiser's rate") if schedule is None else rate_at,
                 epochs,
                 rng,
                 listeners=listeners,
@@ -325,7 +334,9 @@ class TrainedModel(PrintedModel):
             clip_norm = positive(clip_norm, "clip_norm")
         penalties = penalties_on(self.graph.parameters, list(self.parameters), penalty)
         # Its own, so that it goes on undisturbed by another descent or a training.
-        flat, rng, engines = Flat(self.graph), self._rng(random_state), {}
+        flat, engines = Flat(self.graph), {}
+        update = Update(flat, optimizer, penalties, clip_norm)
+        rng = self._rng(random_state)
 
         def arrays(X: Any, y: Any, sample_weight: Any) -> dict[Node, Array]:
             given: dict[Node, Array] = {self._X: np.asarray(X), self._y: np.asarray(y)}
@@ -339,7 +350,7 @@ class TrainedModel(PrintedModel):
             feeds = {node: array.copy() for node, array in self._feeds(X, y, sample_weight).items()}
             return self._steps(self._objective(feeds, summed=summed), flat, engines[weighted])
 
-        return Descent(steps_on, arrays, flat, Update(flat, optimizer, penalties, clip_norm), optimizer.rate, rng)
+        return Descent(steps_on, arrays, flat, update, optimizer.rate, rng)
 
     def objective_on(self, X: Any, y: Any, reg_lambda: float = 0.01) -> Objective:
         """Return the objective that `train` descends on these data; it follows the parameters as they change."""
@@ -454,7 +465,14 @@ class TrainedModel(PrintedModel):
         self._look_at(train)
         if class_weight is not None:
             by_class = class_weights(class_weight, train[self._y], self.dtype)
-            train[self._w] = by_class * train[self._w] if self._w in train else by_class
+            with np.errstate(over="ignore", under="ignore"):
+                both = by_class * train[self._w] if self._w in train else by_class
+            train[self._w] = finite(both, "sample_weight times class_weight")
+        if self._w in train:
+            counts = train[self._w] > 0
+            if not counts.any():
+                raise ValueError("the weights of all examples to train on are zero: then there is nothing to learn")
+            train = {node: array[counts] for node, array in train.items()} if not counts.all() else train
         if isinstance(validation, int | float | np.number):
             kept, out = held_out(validation, train[self._y], labels, rng)
             train, held = ({node: array[rows] for node, array in train.items()} for rows in (kept, out))
@@ -464,11 +482,6 @@ class TrainedModel(PrintedModel):
                 self._look_at(held)
             except ValueError as error:
                 raise type(error)(f"validation: {error}") from error
-        if self._w in train:
-            counts = train[self._w] > 0
-            if not counts.any():
-                raise ValueError("the weights of all examples to train on are zero: then there is nothing to learn")
-            train = {node: array[counts] for node, array in train.items()} if not counts.all() else train
         if held and labels and train[self._y].ndim == 1:
             check_labels_seen(train[self._y], held[self._y])
         return train, held
@@ -482,4 +495,6 @@ class TrainedModel(PrintedModel):
 def _told_of_fit(training: Training) -> tuple[str, str]:
     """Return where a training is, and what to do when it diverges there."""
     where = f"epoch {training.epoch}" + (f", batch {training.batch}" if training.batches > 1 else "")
+    if math.isnan(training.rate):
+        return where, "Start anew from smaller weights, or scale the data to columns of mean 0 and variance 1"
     return where, FIT_ADVICE.format(training.rate)

@@ -153,9 +153,12 @@ class Training:
         self.columns: tuple[str, ...] = () if meter is None else tuple(meter.columns)
         self._flat, self._batches, self._update, self._rng = flat, batches, update, rng
         self._rate_at, self._meter, self._computed, self._told = rate_at, meter, computed, told
+        # Whether theta is what an epoch begins with, of which no loss is known yet.
+        self._fresh = False
         self._begun: list[Any] = []
         self._listeners, self._reason, self.interrupted = list(listeners), "", False
         self._epoch_begin, self._epoch_end = self._calls("epoch_begin"), self._calls("epoch_end")
+        self._batch_begin, self._batch_end = self._calls("batch_begin"), self._calls("batch_end")
         self.kept: tuple[int, Array, Array, float | None] = (0, flat.theta, flat.averages, None)
 
     # --- What callbacks may ask for ----------------------------------------------------------------------------------
@@ -209,19 +212,20 @@ class Training:
 
         Notes
         -----
-        After an error the parameters are those at the beginning of the epoch, with which its first loss was computed:
-        `kept` is this epoch, theta, the averages and the loss. After an interrupt they are those of the last whole step
-        with a finite loss.
+        After an error the parameters are those at the beginning of the epoch; if they are those that diverge, of the
+        epoch before: `kept` is the last epoch whose first loss is known, its theta, averages and loss. After an
+        interrupt they are those of the last whole step with a finite loss.
         """
         flat, rng, rate_at, computed = self._flat, self._rng, self._rate_at, self._computed
         random, running, last = bool(flat.graph.randoms), bool(flat.running), self.epochs
         update, batches, ends = self._update, self._batches, self._meter is not None or bool(self._epoch_end)
-        batch_begin, batch_end = self._calls("batch_begin"), self._calls("batch_end")
+        batch_begin, batch_end = self._batch_begin, self._batch_end
         spare = flat.theta.copy(), flat.averages.copy()
-        self.rate = rate = rate_at(0.0) if callable(rate_at) else rate_at
         with self.lasting():
+            self.rate = rate = rate_at(0.0) if callable(rate_at) else rate_at
             for epoch in range(last + closing):
                 self.epoch, self.batch, total, weight = epoch, 0, 0.0, 0.0
+                self._fresh = computed is None
                 if self._epoch_begin:
                     self.begin_epoch()
                 for steps, rows, share in batches:
@@ -238,6 +242,7 @@ class Training:
                             np.copyto(spare[1], flat.averages)
                         # By one assignment, so that an interrupt finds the old state or the new one, whole.
                         self.kept, spare = (epoch, *spare, loss), self.kept[1:3]
+                        self._fresh = False
                         if computed is not None:
                             computed(epoch, loss)
                         if epoch == last:
@@ -282,14 +287,26 @@ class Training:
             # In the midst of an epoch the last step counts, unless it was the one that diverged.
             good = self.batches > 1 and _finite(flat.theta)
         except Exception as error:
-            if self.kept[0] == 0 and not isinstance(error, DivergenceError):
-                self.kept = initial
+            if not isinstance(error, DivergenceError):
+                good = self._fresh
+                if self.kept[0] == 0:
+                    self.kept = initial
             raise
         finally:
             if not good:
                 flat.theta[...], flat.averages[...] = self.kept[1:3]
             _whole(flat.write)
             self._end()
+
+    def begin_batch(self) -> None:
+        """Tell the listeners that a step begins."""
+        for call in self._batch_begin:
+            call(self)
+
+    def end_batch(self) -> None:
+        """Tell the listeners that a step was taken."""
+        for call in self._batch_end:
+            call(self)
 
     def _calls(self, event: str) -> list[Callable[[Training], None]]:
         """Return those listeners' methods for an event that do something."""
@@ -348,8 +365,8 @@ class Training:
         name, did, value = next(bad, (graph.names[graph.position(graph.outputs[0])], "became", math.inf))
         node = graph.nodes[graph.position(name)]
         kind = type(node if node.gate is None else node.gate).__name__
-        first = "The initial weights are kept"
-        kept = first if self.kept[0] == 0 else "The last finite weights are kept, but may be huge"
+        last = "The last finite weights" if self.batches == 1 else "The weights of the beginning of the epoch"
+        kept = "The initial weights are kept" if self.kept[0] == 0 else f"{last} are kept, but may be huge"
         where, advice = self._told(self)
         text = f"training diverged in {where}: node {name!r} ({kind}) {did} {value}. {kept}. {advice}"
         return DivergenceError(text, self.epoch * self.batches + min(self.batch, self.batches - 1), name)

@@ -70,15 +70,25 @@ class Update:
                 np.multiply(W, strength, pull)
             np.add(to, pull, to)
         if self._clip_norm is not None:
-            square = gradient.dot(gradient)
-            if square > self._clip_norm**2:
-                np.multiply(gradient, self._clip_norm / math.sqrt(square), gradient)
+            length = _norm(gradient)
+            if length > self._clip_norm:
+                np.multiply(gradient, self._clip_norm / length, gradient)
         self.step += 1
         if rate != self._rate or not self._steady:
             for place, number in zip(self._numbers, self._optimizer.numbers(rate, self.step), strict=True):
                 place[()] = number
             self._rate = rate
         self._run()
+
+
+def _norm(vector: Array) -> float:
+    """Return the norm, where the squares overflow, too."""
+    square = vector.dot(vector)
+    if square < math.inf:
+        return math.sqrt(square)
+    largest = float(np.abs(vector).max())
+    scaled = vector / largest
+    return largest * math.sqrt(scaled.dot(scaled))
 
 
 def _pulls(flat: Flat, penalties: Mapping[Parameter, ElasticNet]) -> list[tuple[Array, Array, Array, bool, Array]]:

@@ -138,9 +138,10 @@ def generator(random_state: Any) -> Generator:
         return random_state
     if random_state is None:
         return np.random.RandomState()
+    kinds = "None, an integer in 0..2**32-1, a RandomState or a Generator"
+    if isinstance(random_state, bool | np.bool):
+        raise ValueError(f"random_state must be {kinds}, got {random_state!r}")
     try:
         return np.random.RandomState(operator.index(random_state))
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"random_state must be None, an integer in 0..2**32-1, a RandomState or a Generator, got {random_state!r}"
-        ) from error
+        raise ValueError(f"random_state must be {kinds}, got {random_state!r}") from error
