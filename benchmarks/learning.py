@@ -1,6 +1,6 @@
 """How long a step of `Model.fit` takes with each optimiser, penalty and schedule, and the same step by hand.
 
-python benchmarks/learning.py                     # everything, some two minutes
+python benchmarks/learning.py                     # everything, a minute or two
 python benchmarks/learning.py --only S11          # one task
 python benchmarks/learning.py --quick             # a look, with much noise
 
