@@ -16,8 +16,9 @@ from nngraph.program.program import GuardError, Operation, Program, Variable
 # What gates ask of all rows, and the answer that holds for all if it holds for each of them.
 OF_EACH_ROW = ((np.logical_or.reduce, False), (np.logical_and.reduce, True))
 
-# How many bytes the tables may have.
-MOST_BYTES = 2**26
+# How many bytes the tables may have, or which part of the data's, if that is more.
+MOST_BYTES = 2**20
+MOST_SHARE = 1 / 8
 
 # Data of so many bytes, which the processor has at hand, are turned for a training.
 SMALL = 2**19
@@ -115,7 +116,8 @@ def tables(compiled: Loaded, data: Mapping[str, Array]) -> list[tuple[Array, Arr
     if not compiled.guarded and all(table is not None for table, _ in found):
         return [(table, place) for table, place in found if table is not None]
     size, count = len(found[0][1]), len(next(iter(data.values())))
-    if sum(place.nbytes for table, place in found if table is None) // size * count > MOST_BYTES:
+    most = max(MOST_BYTES, MOST_SHARE * sum(array.nbytes for array in data.values()))
+    if sum(place.nbytes for table, place in found if table is None) // size * count > most:
         return None
     made = [(empty((count, *p.shape[1:]), p.dtype) if table is None else table, p) for table, p in found]
     computed = [pair for pair, (table, _) in zip(made, found, strict=True) if table is None]
