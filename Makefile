@@ -28,6 +28,9 @@ test-oldest:
 figures: $(VENV)/installed
 	$(BIN)/python demos/moons.py --output docs/figures/moons.png
 	$(BIN)/python demos/custom_gate.py --output docs/figures/custom_gate.png
+	for demo in initializers hidden_layer xor seven_segments or_gate validation scaling; do \
+		$(BIN)/python demos/$$demo.py --output docs/figures/$$demo.png || exit 1; \
+	done
 
 # OpenBLAS chooses the kernels for this processor: others, forced from outside, would slow NumPy down and nobody else.
 bench: $(VENV)/benched

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nngraph.architecture import BatchNorm, Dense, Dropout, LayerNorm
+from nngraph.ensemble import Ensemble
 from nngraph.graph import Graph, Values
 from nngraph.history import History
 from nngraph.model import Model
@@ -21,6 +22,7 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "Dropout",
+    "Ensemble",
     "Graph",
     "GraphError",
     "History",

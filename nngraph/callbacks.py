@@ -14,6 +14,8 @@ from nngraph.progress import on_terminal, progress_bar
 from nngraph.training import Callback, Training
 from nngraph.validation import instance, not_negative, whole_number
 
+__all__ = ["CSVLog", "Callback", "EarlyStopping", "ProgressBar", "Target", "TimeLimit", "Training"]
+
 
 class EarlyStopping(Callback):
     """Stops when something that is measured gets no better, and brings back the weights with which it was best.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -71,7 +72,8 @@ def held_out(share: Any, y: Array, labels: bool, rng: np.random.Generator) -> tu
     share = positive(fraction(share, "validation, as the fraction to hold out,"), "validation")
     # Loaded when it is needed: it takes longer than all of nngraph.
     split = importlib.import_module("sklearn.model_selection").train_test_split
-    seed = int(rng.integers(2**31))
+    # Of a copy: a training that is refused later has drawn nothing.
+    seed = int(copy.deepcopy(rng).integers(2**31))
     try:
         alike = y if labels and y.ndim == 1 else None
         kept, out = split(np.arange(len(y)), test_size=share, stratify=alike, random_state=seed)

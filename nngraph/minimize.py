@@ -13,7 +13,7 @@ import scipy
 from gates.arrays import Array
 from nngraph.flat import Flat
 from nngraph.nodes import Parameter
-from nngraph.optimizers import WITH_CURVATURE, WITH_GRADIENT, ScipyMinimize
+from nngraph.optimizers import WITH_CURVATURE, WITH_HESSIAN, WITHOUT_GRADIENT, ScipyMinimize
 from nngraph.penalties import ElasticNet
 from nngraph.steps import Steps
 from nngraph.training import Training
@@ -67,6 +67,12 @@ class Minimizer:
         found: Array = (ahead - behind) / (2 * step)
         return found
 
+    def hessian(self, theta: Array) -> Array:
+        """Return the Hessian, column by column; it is symmetric but for rounding."""
+        columns = [self.curvature(theta, direction) for direction in np.eye(theta.size)]
+        found: Array = (np.array(columns) + np.transpose(columns)) / 2
+        return found
+
     def run(self, training: Training) -> None:
         """Minimise, with an epoch for every iteration."""
         settings, flat = self._settings, self._flat
@@ -100,10 +106,12 @@ class Minimizer:
             # Any: the stubs want to know beforehand which method it is.
             find: Any = scipy.optimize.minimize
             derivatives: dict[str, Any] = {}
-            if settings.method in (*WITH_GRADIENT, *WITH_CURVATURE):
+            if settings.method not in WITHOUT_GRADIENT:
                 derivatives["jac"] = True
             if settings.method in WITH_CURVATURE:
                 derivatives["hessp"] = self.curvature
+            if settings.method in WITH_HESSIAN:
+                derivatives["hess"] = self.hessian
             # Far more than what is asked for: the epochs are counted here.
             most = {"maxfun" if settings.method == "TNC" else "maxiter": 100 * (training.epochs + start.size)}
             with warnings.catch_warnings():

@@ -20,7 +20,7 @@ from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
 from nngraph.nodes import GraphError, Input, Node, ParameterViews
 from nngraph.trained import TrainedModel
-from nngraph.validation import features, float_type, generator, instance, targets
+from nngraph.validation import drawing, features, float_type, generator, instance, targets
 
 
 class Model(TrainedModel):
@@ -107,7 +107,8 @@ class Model(TrainedModel):
             raise GraphError(f"the scores must depend on parameters, all of one dtype, got {sorted(map(str, dtypes))}")
         self.scores, self.output, self.dtype = scores, output, float_type(dtypes.pop())
         (self._X,), self._y, self._w = self._scorer.inputs, Input("y"), Input("sample_weight")
-        self._random = random_state
+        # A RandomState that others draw from, too, is asked when there is something to draw.
+        self._random = random_state if isinstance(random_state, np.random.RandomState) else drawing(random_state)
         self.graph = Graph(output(scores, self._y, name="loss"))
         # A graph built by hand takes what its gates take.
         self._width = None if isinstance(architecture, Node) else len(self.W[0])
@@ -147,6 +148,26 @@ class Model(TrainedModel):
         shapes = ", ".join(f"{name} {value.shape}" for name, value in self.parameters.items())
         count = sum(value.size for value in self.parameters.values())
         return f"<Model with {shapes}: {count} parameters, {self.dtype}; output {self.output!r}>"
+
+    def adopt(self, other: Model) -> None:
+        """Take the parameters, the running averages, and the state of the generator of another model of this kind.
+
+        Raises
+        ------
+        ValueError
+            If the other model has other parameters.
+        """
+        for mine, others in (
+            (self.graph.parameters, other.graph.parameters), (self.graph.running, other.graph.running)
+        ):  # fmt: skip
+            shapes = [[node.value.shape for node in nodes] for nodes in (mine, others)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"a model adopts the values of one of its kind, with {shapes[0]}, got {shapes[1]}")
+        for one, another in zip(self.graph.parameters, other.graph.parameters, strict=True):
+            one.value = another.value
+        for average, another_average in zip(self.graph.running, other.graph.running, strict=True):
+            average.value[...] = another_average.value
+        self._random = other._random
 
     def calculate_loss(self, X: Any, y: Any) -> float:
         """Return the loss, without the penalty.

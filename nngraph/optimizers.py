@@ -332,7 +332,8 @@ class ScipyMinimize:
     """Any method of `scipy.optimize.minimize` that takes a gradient or needs none, on all examples at once.
 
     The objective is the mean loss plus the penalty, of all parameters as one vector. An epoch is an iteration of the
-    method. Second derivatives, where a method asks for them, are differences of gradients.
+    method. Second derivatives, where a method asks for them, are differences of gradients; "dogleg" and "trust-exact"
+    ask for all of them, two gradients for each parameter, which only small nets can afford.
 
     Parameters
     ----------
@@ -349,7 +350,8 @@ class ScipyMinimize:
     """
 
     def __init__(self, method: str = "L-BFGS-B", tol: float | None = None, **options: Any) -> None:
-        known = {name.lower(): name for name in (*WITH_GRADIENT, *WITH_CURVATURE, *WITHOUT_GRADIENT)}
+        methods = (*WITH_GRADIENT, *WITH_CURVATURE, *WITH_HESSIAN, *WITHOUT_GRADIENT)
+        known = {name.lower(): name for name in methods}
         if not isinstance(method, str) or method.lower() not in known:
             raise ValueError(f"ScipyMinimize: method must be one of {', '.join(known.values())}; got {method!r}")
         self.method = known[method.lower()]
@@ -366,4 +368,5 @@ class ScipyMinimize:
 # The methods of scipy.optimize.minimize, by what they ask for.
 WITH_GRADIENT = ("CG", "BFGS", "L-BFGS-B", "TNC", "SLSQP")
 WITH_CURVATURE = ("Newton-CG", "trust-ncg", "trust-krylov", "trust-constr")
+WITH_HESSIAN = ("dogleg", "trust-exact")
 WITHOUT_GRADIENT = ("Nelder-Mead", "Powell", "COBYLA", "COBYQA")

@@ -1,4 +1,4 @@
-"""Pictures of a trained model: its decision boundary and its loss. They compute, then draw, then return."""
+"""Pictures of models: decision boundaries, losses, histories. They compute, then draw, then return."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sklearn.inspection import DecisionBoundaryDisplay
 
 from gates.arrays import Array
 from gates.contract import GateError
+from nngraph.history import History
 from nngraph.validation import features, whole_number
 
 # The palette of Okabe and Ito (Color universal design, 2008), the first six in the order in which any two stay furthest
@@ -266,3 +267,82 @@ def plot_loss(history: Any, *, ax: Axes | None = None, log: bool = False, label:
     if values.ndim != 1 or values.dtype.kind not in "iuf":
         raise ValueError(f"the history must hold one loss per pass, got {history!r:.80}")
     return LossDisplay(values.astype(np.float64)).plot(ax=ax, log=log, label=label)
+
+
+class HistoryDisplay:
+    """The curves of a training: computed when it is made, drawn by `plot`.
+
+    Parameters
+    ----------
+    history : History
+        Of one epoch or more.
+    """
+
+    def __init__(self, history: History) -> None:
+        metrics = [name for name in history if name not in ("loss", "objective", "rate", "seconds")]
+        metrics = [name for name in metrics if not name.startswith("validation_")]
+        # Each panel has the columns of one kind: the losses first, then a metric each.
+        losses = [name for name in ("loss", "objective", "validation_loss") if name in history]
+        panels = {"loss": losses, **{m: [n for n in (m, f"validation_{m}") if n in history] for m in metrics}}
+        self.panels = {title: {name: history[name] for name in names} for title, names in panels.items()}
+
+    def plot(self, *, axes: Sequence[Axes] | None = None, log: bool = False) -> HistoryDisplay:
+        """Draw the panels side by side; see `plot_history`. Attributes `axes_` and `figure_` hold what was drawn."""
+        if axes is None:
+            count = len(self.panels)
+            _, drawn = plt.subplots(1, count, figsize=(1.6 + 4.2 * count, 3.8), layout="constrained", squeeze=False)
+            axes = list(drawn[0])
+        if len(axes) != len(self.panels):
+            raise ValueError(f"there are {len(self.panels)} panels ({', '.join(self.panels)}), got {len(axes)} axes")
+        self.axes_ = list(axes)
+        self.figure_: Figure | SubFigure = self.axes_[0].figure
+        for ax, (title, curves) in zip(self.axes_, self.panels.items(), strict=True):
+            for name, values in curves.items():
+                epochs = np.arange(1, len(values) + 1)
+                color = COLORS[name.startswith("validation_")]
+                line = ":" if name == "objective" else "-"
+                # A single point is no line.
+                marker = "o" if len(values) == 1 else None
+                ax.plot(epochs, values, label=_words(name), marker=marker, color=color, linestyle=line)
+            ax.set(xlabel="epoch", ylabel=title.replace("_", " "))
+            if log and title == "loss":
+                ax.set_yscale("log")
+            ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+            ax.grid(visible=True, alpha=0.3)
+            if len(curves) > 1:
+                ax.legend()
+        return self
+
+
+def _words(name: str) -> str:
+    what = "loss and penalty" if name == "objective" else name.removeprefix("validation_").replace("_", " ")
+    return f"validation {what}" if name.startswith("validation_") else f"training {what}"
+
+
+def plot_history(history: History, *, axes: Sequence[Axes] | None = None, log: bool = False) -> HistoryDisplay:
+    """Draw what a training measured: its losses, and beside them every metric, training and validation together.
+
+    Parameters
+    ----------
+    history : History
+        As `Model.fit` returned it.
+    axes : sequence of matplotlib axes, optional
+        Where to draw, one for the losses and one for each metric; by default in a new figure.
+    log : bool, default=False
+        Whether the axis of the losses is logarithmic.
+
+    Returns
+    -------
+    display : HistoryDisplay
+        With ``display.axes_`` and ``display.figure_``.
+
+    Raises
+    ------
+    ValueError
+        If it is no History, no epoch has ended, or the axes are too many or too few.
+    """
+    if not isinstance(history, History):
+        raise ValueError(f"plot_history draws what fit returns, a History, got {history!r:.80}")
+    if not history.epochs:
+        raise ValueError("there is nothing to draw: no epoch has ended")
+    return HistoryDisplay(history).plot(axes=axes, log=log)

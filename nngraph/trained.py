@@ -257,25 +257,16 @@ class TrainedModel(PrintedModel):
         flat = self._flat()
         flat.read()
         update = Update(flat, rule, penalties, clip_norm)
-        put_back = self._undrawn(random_state)
-        try:
-            rng = self._rng(random_state)
-            train, held = self._data(X, y, validation, sample_weight, class_weight, rng)
-            rows = len(train[self._X])
-            size = self._batch_size(batch_size, len(X), rows)
-            if measured.get("accuracy") is accuracy:
-                check_accuracy(train[self._y], self.predict(train[self._X][:2]))
-            if isinstance(optimizer, ScipyMinimize):
-                alone = {
-                    "schedule": schedule,
-                    "clip_norm": clip_norm,
-                    "batch_size": batch_size if size < rows else None,
-                }
-                check_alone(optimizer, alone, self.graph)
-                size = rows
-        except ValueError:
-            put_back()
-            raise
+        rng = self._rng(random_state)
+        train, held = self._data(X, y, validation, sample_weight, class_weight, rng)
+        rows = len(train[self._X])
+        size = self._batch_size(batch_size, len(X), rows)
+        if measured.get("accuracy") is accuracy:
+            check_accuracy(train[self._y], self.predict(train[self._X][:2]))
+        if isinstance(optimizer, ScipyMinimize):
+            alone = {"schedule": schedule, "clip_norm": clip_norm, "batch_size": batch_size if size < rows else None}
+            check_alone(optimizer, alone, self.graph)
+            size = rows
         if progress and not any(isinstance(listener, ProgressBar) for listener in listeners) and on_terminal():
             listeners.append(ProgressBar(plain=False))
         if hasattr(schedule, "epoch_end") or hasattr(schedule, "fit_begin"):
@@ -304,7 +295,6 @@ class TrainedModel(PrintedModel):
                 listeners=listeners,
                 meter=meter,
                 told=_told_of_fit,
-                refused=put_back,
             )
             if isinstance(optimizer, ScipyMinimize):
                 Minimizer(optimizer, flat, steps_on(train), penalties, rows).run(training)
@@ -454,25 +444,6 @@ class TrainedModel(PrintedModel):
         if not isinstance(self._random, np.random.Generator):
             self._random = drawing(self._random)
         return self._random
-
-    def _undrawn(self, random_state: Any) -> Callable[[], None]:
-        """Return a function that puts back what training draws from to where it is now."""
-        source = self._random if random_state is None else random_state
-        state: Any = None
-        if isinstance(source, np.random.Generator):
-            state = source.bit_generator.state
-        elif isinstance(source, np.random.RandomState):
-            state = source.get_state(legacy=False)
-
-        def put_back() -> None:
-            if random_state is None:
-                self._random = source
-            if isinstance(source, np.random.Generator):
-                source.bit_generator.state = state
-            elif isinstance(source, np.random.RandomState):
-                source.set_state(state)
-
-        return put_back
 
     def _batch_size(self, batch_size: Any, given: int, rows: int) -> int:
         """Return how many of the rows that are trained on a step takes; `given` were there before any were held out."""

@@ -147,14 +147,12 @@ class Training:
         meter: Any = None,
         computed: Callable[[int, float], None] | None = None,
         told: Callable[[Training], tuple[str, str]],
-        refused: Callable[[], None] | None = None,
     ) -> None:
         self.model, self.history, self.epochs, self.batches = model, History(), epochs, batches.count
         self.epoch, self.batch, self.loss, self.rate = 0, 0, math.nan, math.nan
         self.columns: tuple[str, ...] = () if meter is None else tuple(meter.columns)
         self._flat, self._batches, self._update, self._rng = flat, batches, update, rng
         self._rate_at, self._meter, self._computed, self._told = rate_at, meter, computed, told
-        self._refused = refused
         # Whether theta is what an epoch begins with, of which no loss is known yet.
         self._fresh = False
         self._begun: list[Any] = []
@@ -219,16 +217,18 @@ class Training:
         interrupt they are those of the last whole step with a finite loss.
         """
         flat, rng, rate_at, computed = self._flat, self._rng, self._rate_at, self._computed
-        random, last = bool(flat.graph.randoms), self.epochs
+        random, running, last = bool(flat.graph.randoms), bool(flat.running), self.epochs
+        update, batches, ends = self._update, self._batches, self._meter is not None or bool(self._epoch_end)
         batch_begin, batch_end = self._batch_begin, self._batch_end
         spare = flat.theta.copy(), flat.averages.copy()
         with self.lasting():
-            self.rate = rate = rate_at if isinstance(rate_at, float) else rate_at(0.0)
+            self.rate = rate = rate_at(0.0) if callable(rate_at) else rate_at
             for epoch in range(last + closing):
                 self.epoch, self.batch, total, weight = epoch, 0, 0.0, 0.0
                 self._fresh = computed is None
-                self.begin_epoch()
-                for steps, rows, share in self._batches:
+                if self._epoch_begin:
+                    self.begin_epoch()
+                for steps, rows, share in batches:
                     for call in batch_begin:
                         call(self)
                     if random:
@@ -238,7 +238,8 @@ class Training:
                         raise self.diverged(steps.objective())
                     if self.batch == 0:
                         np.copyto(spare[0], flat.theta)
-                        np.copyto(spare[1], flat.averages)
+                        if running:
+                            np.copyto(spare[1], flat.averages)
                         # By one assignment, so that an interrupt finds the old state or the new one, whole.
                         self.kept, spare = (epoch, *spare, loss), self.kept[1:3]
                         self._fresh = False
@@ -247,11 +248,12 @@ class Training:
                         if epoch == last:
                             break
                     steps.differentiate()
-                    if not isinstance(rate_at, float):
-                        rate = rate_at(epoch + self.batch / self.batches)
-                    self._update(rate)
-                    flat.average(rows)
-                    self.loss, self.rate = loss, rate
+                    if callable(rate_at):
+                        self.rate = rate = rate_at(epoch + self.batch / self.batches)
+                    update(rate)
+                    if running:
+                        flat.average(rows)
+                    self.loss = loss
                     total += share * loss
                     weight += share
                     for call in batch_end:
@@ -262,7 +264,7 @@ class Training:
                 if epoch < last:
                     if not _finite(flat.theta):
                         raise self.diverged(steps.objective(), stepped=True)
-                    if self.end_epoch(total / weight):
+                    if ends and self.end_epoch(total / weight):
                         break
 
     @contextlib.contextmanager
@@ -289,8 +291,6 @@ class Training:
                 good = self._fresh
                 if self.kept[0] == 0:
                     self.kept = initial
-            if self._refused is not None and not self._update.step and not self.history.epochs:
-                self._refused()
             raise
         finally:
             if not good:
@@ -365,8 +365,8 @@ class Training:
         name, did, value = next(bad, (graph.names[graph.position(graph.outputs[0])], "became", math.inf))
         node = graph.nodes[graph.position(name)]
         kind = type(node if node.gate is None else node.gate).__name__
-        first = "The initial weights are kept"
-        kept = first if self.kept[0] == 0 else "The last finite weights are kept, but may be huge"
+        last = "The last finite weights" if self.batches == 1 else "The weights of the beginning of the epoch"
+        kept = "The initial weights are kept" if self.kept[0] == 0 else f"{last} are kept, but may be huge"
         where, advice = self._told(self)
         text = f"training diverged in {where}: node {name!r} ({kind}) {did} {value}. {kept}. {advice}"
         return DivergenceError(text, self.epoch * self.batches + min(self.batch, self.batches - 1), name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from sklearn.datasets import load_iris
 
 DEMOS = Path(__file__).parents[1] / "demos"
 
@@ -30,7 +31,7 @@ def number(pattern, text):
 
 def test_every_demo_has_a_test():
     """A demo that nobody runs rots."""
-    tests = Path(__file__).read_text(encoding="utf-8")
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_demos*.py"))
     assert [demo.name for demo in DEMOS.glob("*.py") if f'"{demo.name}"' not in tests] == []
 
 
@@ -136,3 +137,53 @@ def test_circuit(tmp_path):
     assert len(changes) == 3
     for change, foretold in changes:
         assert float(change) == pytest.approx(float(foretold), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        ([], 0.88),
+        (["--hidden", "16", "16", "--layers", "tanh", "relu", "--dropout", "0.2"], 0.88),
+        (["--hidden", "--no-softmax", "--loss", "squared", "--rate", "0.1"], 0.8),
+        (["--loss", "squared", "--l1", "0.001", "--l2", "0.01", "--no-bias", "--layers", "sigmoid"], 0.8),
+    ],
+)
+def test_configurable(options, least, tmp_path):
+    """Whatever the net is put together of, it learns; the table shows what it is put together of."""
+    printed = run("configurable.py", *options, "--output", "net.png", cwd=tmp_path)
+    assert number(r"test accuracy: ([\d.]+)", printed) >= least
+    assert ("dropout2" in printed) == ("--dropout" in options)
+    assert ("b1 (" in printed) == ("--no-bias" not in options)
+    assert ("W3" in printed) == ("relu" in options)
+    assert ("SoftmaxLayer" in printed) == (options[:1] == ["--loss"])
+    assert (tmp_path / "net.png").stat().st_size > 10_000
+
+
+def test_configurable_on_a_file(tmp_path):
+    """Data come from a file, their labels are names."""
+    X, y = load_iris(return_X_y=True)
+    rows = [
+        f"{','.join(map(str, row))},{('setosa', 'versicolor', 'virginica')[k]}" for row, k in zip(X, y, strict=True)
+    ]
+    (tmp_path / "iris.csv").write_text("\n".join(["a,b,c,d,species", *rows]), encoding="utf-8")
+    printed = run("configurable.py", "--data", "iris.csv", "--batch", "10", cwd=tmp_path)
+    assert number(r"test accuracy: ([\d.]+)", printed) >= 0.9
+    assert "of 3 classes" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--no-softmax"], "cross-entropy needs probabilities"),
+        (["--layers", "tanh", "relu"], "one for each of the 1 hidden layers"),
+        (["--dropout", "1"], "the rate of a Dropout must be at least 0 and below 1, got 1.0"),
+        (["--l1", "-1"], "ElasticNet: l1 must be finite and not negative, got -1.0"),
+        (["--batch", "4000"], "batch_size must be at most the number of examples"),
+        (["--rate", "1e6", "--layers", "relu"], "training diverged in epoch"),
+    ],
+)
+def test_configurable_refuses_bad_options(options, message, tmp_path):
+    """A bad option ends in a message and exit code 2, not in a traceback."""
+    complaint = run("configurable.py", *options, cwd=tmp_path, code=2)
+    assert message in complaint
+    assert "Traceback" not in complaint

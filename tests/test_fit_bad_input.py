@@ -350,18 +350,16 @@ def test_fit(case, engine):
         assert state(model, *arrays) == before
         if isinstance(given, np.random.Generator):
             assert given.random() == np.random.default_rng(5).random()
-    assert state_of_state.random_sample() == np.random.RandomState(5).random_sample()
 
 
 def test_a_generator_of_the_model():
-    """A RandomState that the model was given stands where it stood, too."""
-    for kind in (np.random.RandomState, np.random.default_rng):
-        generator, twin = kind(3), kind(3)
-        model = Model([3, 4, Dropout(0.5), 3], random_state=generator)
-        Model([3, 4, Dropout(0.5), 3], random_state=twin)
-        with pytest.raises(ValueError, match="EarlyStopping"):
-            model.fit(X, Y, validation=0.5, callbacks=[EarlyStopping(monitor="f1")])
-        assert generator.normal() == twin.normal()
+    """A Generator that the model was given stands where it stood, too."""
+    generator, twin = np.random.default_rng(3), np.random.default_rng(3)
+    model = Model([3, 4, Dropout(0.5), 3], random_state=generator)
+    Model([3, 4, Dropout(0.5), 3], random_state=twin)
+    with pytest.raises(ValueError, match="EarlyStopping"):
+        model.fit(X, Y, validation=0.5, callbacks=[EarlyStopping(monitor="f1")])
+    assert generator.normal() == twin.normal()
 
 
 class BreaksInBackward(Gate):
@@ -379,11 +377,10 @@ class BreaksInBackward(Gate):
 def test_a_gate_that_breaks_its_contract(engine, size):
     """A gate that is wrong in its first step leaves all as it was, and is named."""
     model = Model([3, Dense(4, BreaksInBackward()), 3], random_state=0, engine=engine)
-    generator, before = np.random.default_rng(1), state(model)
+    before = state(model)
     with pytest.raises(ValueError, match="BreaksInBackward"):
-        model.fit(X, Y, batch_size=size, random_state=generator)
+        model.fit(X, Y, batch_size=size, random_state=1)
     assert state(model) == before
-    assert generator.random() == np.random.default_rng(1).random()
 
 
 # --- A metric or a schedule that is wrong later ----------------------------------------------------------------------
@@ -435,12 +432,12 @@ def test_descent(case):
     """As for `fit`."""
     settings, parts = DESCENT[case]
     model = averaged()
-    before, source = state(model), np.random.RandomState(5)
+    before, source = state(model), np.random.default_rng(5)
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is compared below
         model.descent(**{"random_state": source} | settings)
     assert not [part for part in parts if part not in str(caught.value)], caught.value
     assert state(model) == before
-    assert source.random_sample() == np.random.RandomState(5).random_sample()
+    assert source.random() == np.random.default_rng(5).random()
 
 
 BATCHES = {
@@ -540,7 +537,6 @@ SETTINGS = {
     "CSVLog append": (lambda: CSVLog("log.csv", append="yes"), ["CSVLog: append", "'yes'"]),
     "method": (lambda: ScipyMinimize("Adam"), ["method must be one of CG, BFGS", "'Adam'"]),
     "method none": (lambda: ScipyMinimize(None), ["method must be one of", "None"]),
-    "method with a Hessian": (lambda: ScipyMinimize("dogleg"), ["method must be one of", "'dogleg'"]),
     "tol": (lambda: ScipyMinimize(tol=-1), ["tol", "-1"]),
     "tol word": (lambda: ScipyMinimize(tol="small"), ["tol", "'small'"]),
     "maxiter": (lambda: ScipyMinimize(maxiter=10), ["epochs"]),

@@ -70,7 +70,7 @@ FLOORS = [
     ["nngraph.architecture", "nngraph.printed"],
     ["nngraph.trained"],
     ["nngraph.model", "nngraph.plotting"],
-    ["nngraph.checking", "nngraph.cli"],
+    ["nngraph.checking", "nngraph.cli", "nngraph.ensemble"],
     ["nngraph", "nngraph.__main__"],
 ]
 

@@ -15,7 +15,8 @@ from sklearn.svm import LinearSVC
 
 from gates import Hinge, Logistic
 from nngraph import Model
-from nngraph.plotting import COLORS, MARKERS, LossDisplay, plot_decision_boundary, plot_loss
+from nngraph.penalties import L2
+from nngraph.plotting import COLORS, MARKERS, LossDisplay, plot_decision_boundary, plot_history, plot_loss
 
 MOONS = make_moons(60, noise=0.2, random_state=0)
 BLOBS = make_blobs(60, centers=3, random_state=0)
@@ -243,3 +244,50 @@ def test_one_loss_is_a_point():
     """A history of one loss is seen as a marker."""
     assert plot_loss([1.0]).line_.get_marker() == "o"
     assert plot_loss([1.0, 0.5]).line_.get_marker() == "None"
+
+
+# --- History ---------------------------------------------------------------------------------------------------------
+
+
+def history_of(**options):
+    """Return the history of a short training."""
+    X, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]] * 5), np.array([0, 1, 1, 1] * 5)
+    return Model([2, 3, 2], random_state=0).fit(X, y, epochs=options.pop("epochs", 4), **options)
+
+
+def test_history_panels():
+    """Losses in one panel, each metric in another, what is measured on validation data beside what it belongs to."""
+    history = history_of(validation=0.2, metrics=["accuracy"], penalty=L2(0.1))
+    display = history.plot()
+    loss, accuracy = display.axes_
+    assert [line.get_label() for line in loss.get_lines()] == [
+        "training loss",
+        "training loss and penalty",
+        "validation loss",
+    ]
+    assert [line.get_label() for line in accuracy.get_lines()] == ["training accuracy", "validation accuracy"]
+    for line, name in zip(loss.get_lines(), ["loss", "objective", "validation_loss"], strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
+        np.testing.assert_array_equal(line.get_ydata(), history[name])
+    assert {line.get_color() for line in accuracy.get_lines()} == {COLORS[0], COLORS[1]}
+    assert (loss.get_xlabel(), loss.get_ylabel(), accuracy.get_ylabel()) == ("epoch", "loss", "accuracy")
+    assert display.figure_ is loss.figure
+
+
+def test_history_in_given_axes():
+    """Axes may be given; the losses' may be logarithmic; one epoch is a point, one curve needs no legend."""
+    _, ax = plt.subplots()
+    display = plot_history(history_of(epochs=1), axes=[ax], log=True)
+    assert display.axes_ == [ax]
+    assert ax.get_yscale() == "log"
+    assert ax.get_lines()[0].get_marker() == "o"
+    assert ax.get_legend() is None
+    with pytest.raises(ValueError, match="there are 1 panels \\(loss\\), got 2 axes"):
+        plot_history(history_of(), axes=[ax, ax])
+
+
+@pytest.mark.parametrize(("history", "message"), [([1.0], "a History, got"), (history_of(epochs=0), "no epoch")])
+def test_bad_history(history, message):
+    """What is no history, or an empty one, is refused."""
+    with pytest.raises(ValueError, match=message):
+        plot_history(history)
