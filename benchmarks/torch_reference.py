@@ -3,6 +3,9 @@
 All optimisers start at the same 12 numbers and follow the same gradient, which is made of `+ - * /` only, so that NumPy
 and PyTorch compute it alike to the last bit; `tests/test_optimizers.py` writes it again. It is the gradient of no
 function: the parameters pull at one another, and far from 0 it grows like a cube.
+
+Batch norm and layer norm stand in a net of two layers, which takes three steps on three batches;
+`tests/test_dropout_norm.py` takes them again.
 """
 
 import argparse
@@ -77,6 +80,17 @@ SCHEDULES: list[tuple[str, dict[str, float], str, dict[str, Any], int]] = [
     ("Plateau", {"factor": 0.0, "patience": 0}, "ReduceLROnPlateau", {"factor": 0.0, "patience": 0}, EPOCHS),
 ]
 
+# Our class and its settings; PyTorch's and its settings.
+NORMS: list[tuple[str, dict[str, float], str, dict[str, Any]]] = [
+    ("BatchNorm", {}, "BatchNorm1d", {}),
+    ("BatchNorm", {"momentum": 0.3, "epsilon": 0.01}, "BatchNorm1d", {"momentum": 0.3, "eps": 0.01}),
+    ("LayerNorm", {}, "LayerNorm", {}),
+    ("LayerNorm", {"epsilon": 0.01}, "LayerNorm", {"eps": 0.01}),
+]
+# What our parameters are called, in the order of PyTorch's: its weights are ours turned.
+PARAMETERS = ("W1", "b1", "gamma1", "beta1", "W2", "b2")
+RATE = 0.2
+
 
 def start() -> torch.Tensor:
     """Return the 12 numbers from -1.375 to 1.375 that a training starts from, in no order."""
@@ -122,9 +136,52 @@ def factors(kind: str, settings: dict[str, Any], epochs: int) -> list[float]:
     return kept
 
 
-def called(kind: str, settings: dict[str, Any]) -> str:
+def as_ours(parts: list[torch.Tensor]) -> dict[str, Any]:
+    """Return PyTorch's parameters, or their gradients, by our names and in our shapes."""
+    return {name: (part.T if part.ndim == 2 else part).tolist() for name, part in zip(PARAMETERS, parts, strict=True)}
+
+
+def normalised(ours: str, settings: dict[str, float], kind: str, theirs: dict[str, Any]) -> dict[str, Any]:
+    """Return three steps of gradient descent on three batches of 5, 5 and 2 rows, and what is left."""
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    norm = getattr(torch.nn, kind)(4, **theirs)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), norm, torch.nn.Linear(4, 2))
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([0.5, 1.0, 1.5, -1.0]))
+        norm.bias.copy_(torch.tensor([0.0, 0.25, -0.5, 1.0]))
+    began = as_ours([p.detach() for p in net.parameters()])
+    X = [torch.randn(rows, 3) for rows in (5, 5, 2)]
+    Y = [torch.randn(rows, 2) for rows in (5, 5, 2)]
+    optimizer, steps = torch.optim.SGD(net.parameters(), lr=RATE), []
+    for rows, targets in zip(X, Y, strict=True):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(net(rows), targets)
+        loss.backward()
+        gradients = as_ours([torch.zeros_like(p) if p.grad is None else p.grad for p in net.parameters()])
+        steps.append({"loss": loss.item(), "gradients": gradients})
+        optimizer.step()
+    net.eval()
+    averaged = (
+        {"mean1": norm.running_mean.tolist(), "variance1": norm.running_var.tolist()} if ours == "BatchNorm" else {}
+    )
+    return {
+        "layer": ours,
+        "settings": settings,
+        "torch": called(kind, theirs, "torch.nn"),
+        "rate": RATE,
+        "start": began,
+        "X": [rows.tolist() for rows in X],
+        "Y": [targets.tolist() for targets in Y],
+        "steps": steps,
+        "averages": averaged,
+        "predictions": net(X[0]).tolist(),
+    }
+
+
+def called(kind: str, settings: dict[str, Any], module: str = "torch.optim") -> str:
     """Return how PyTorch's class is called."""
-    return f"torch.optim.{kind}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+    return f"{module}.{kind}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -172,6 +229,7 @@ def main() -> None:
         "optimizers": table(optimizers),
         "losses": json.dumps([None if math.isnan(loss) else loss for loss in losses()]),
         "schedules": table(schedules),
+        "norms": table([normalised(*row) for row in NORMS]),
     }
     text = ",\n".join(f'"{name}": {part}' for name, part in parts.items())
     arguments.output.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")

@@ -103,7 +103,10 @@ class Descent:
         self.flat.average(self._rows)
 
     def finish(self) -> None:
-        """Give the model the parameters' values; until then it has those of the beginning."""
+        """Give the model the parameters' values and the averages.
+
+        Until then it has those of the beginning; where it runs node by node, those of the last `compute`.
+        """
         self.flat.write()
 
     @property
