@@ -64,7 +64,7 @@ def next_value(parameter: Parameter, value: Any, gradient: Any, epsilon: Any, re
 
 
 def next_average(running: Running, value: Any, statistic: Any, rows: int) -> Any:
-    """``a + momentum (s - a)``, where s is the statistic, an unbiased one times ``rows / (rows - 1)``."""
+    """Return ``a + momentum (s - a)``; s is the statistic, an unbiased one times ``rows / (rows - 1)``."""
     if running.unbiased:
         statistic = statistic * (rows / (rows - 1))
     return value + running.momentum * (statistic - value)
@@ -263,22 +263,23 @@ def write_module(
     if beside:
         imports["from pathlib import Path"] = None
         lines = (f"    {name} = {{name: stored[name] for name in {_names(arrays)}}}" for name, arrays in dicts.items())
-        tables = ["\n".join(['with np.load(Path(__file__).with_suffix(".npz")) as stored:', *lines])]
+        written = ["\n".join(['with np.load(Path(__file__).with_suffix(".npz")) as stored:', *lines])]
     else:
         entries = {name: [_entry(key, value) for key, value in arrays.items()] for name, arrays in dicts.items()}
-        tables = ["\n".join([f"{name} = {{", *lines, "}"]) for name, lines in entries.items()]
+        written = ["\n".join([f"{name} = {{", *lines, "}"]) for name, lines in entries.items()]
     above = [part for part in parts.values() if not part.startswith("def ")]
     functions = [part for part in parts.values() if part.startswith("def ")]
     faces = _faces((names[data[0]], data[1]), targets, list(dicts), "probabilities" in forward, trains=not drawn)
     needs = " and ".join(["NumPy", *(line.split()[1] for line in imports if "scipy" in line)])
     about = [f"{title} Written by nngraph; it needs {needs} only.", _usage(list(dicts), drawn)]
     about += [f"Of the names in the model {', '.join(renamed)}."] if renamed else []
-    wrapped = "\n\n".join(textwrap.fill(part, 119) for part in about).replace("\\", "\\\\").replace('"""', "'''")
+    # The first line has the quotes before it, too.
+    wrapped = "\n\n".join(textwrap.fill(part, 117) for part in about).replace("\\", "\\\\").replace('"""', "'''")
     end = "\n" if len(about) > 1 else ""
     head = f'"""{wrapped}{end}"""'
     standard = sorted(line for line in imports if "math" in line or "pathlib" in line)
     others = sorted(line for line in imports if line not in standard)
-    text = "\n\n".join([head, *(["\n".join(standard)] if standard else []), "\n".join(others), *above, *tables])
+    text = "\n\n".join([head, *(["\n".join(standard)] if standard else []), "\n".join(others), *above, *written])
     text = "\n\n\n".join([text.rstrip(), *functions, *faces]) + "\n"
     compile(text, str(path), "exec")
     if path.is_dir():

@@ -117,11 +117,10 @@ def record_step(
     follower, values, gradients = _differentiated(graph, feeds, scale)
     tape, numbers = follower.tape, {}
     loss = values[graph.position(graph.outputs[0])]
-    averages = {}
-    for node, value in zip(graph.nodes, graph.sources(feeds, {}), strict=True):
-        if isinstance(node, Running):
-            variable = tape.input(value, graph.names[graph.position(node)], varies=True)
-            averages[node] = Recorder(tape, value, variable)
+    averages, arrays = {}, graph.sources(feeds, {})
+    for running in graph.running:
+        i = graph.position(running)
+        averages[running] = Recorder(tape, arrays[i], tape.input(arrays[i], graph.names[i], varies=True))
     for name, rate in rates.items():
         value = np.asarray(rate, loss.dtype)
         numbers[name] = Recorder(tape, value, tape.input(value, name, varies=True))
@@ -130,11 +129,9 @@ def record_step(
         i = graph.position(parameter)
         outputs.append(step(parameter, values[i], gradient, **numbers))
         outputs[-1].variable.name = f"next_{graph.names[i]}"
-    for running, value in averages.items():
+    for running, recorder in averages.items():
         i = graph.position(running)
-        following = average(running, value, values[i])
-        # A mean that kept its axis has one more than the average.
-        outputs.append(following if following.shape == value.shape else following.reshape(value.shape))
+        outputs.append(average(running, recorder, values[i]))
         outputs[-1].variable.name = f"next_{graph.names[i]}"
     return follower.recording([output.variable for output in outputs])
 
