@@ -8,6 +8,7 @@ import re
 import textwrap
 import tokenize
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +20,7 @@ from gates.losses import OutputGate
 from nngraph.capture.follower import Recording
 from nngraph.capture.graphs import Scale, record_function, record_step
 from nngraph.graph import Graph
-from nngraph.nodes import Node, Parameter
+from nngraph.nodes import Node, Parameter, Running
 from nngraph.program import functions
 from nngraph.program.printing import special
 from nngraph.program.printing.literals import array_literal
@@ -34,7 +35,7 @@ MANY = 1009
 # What an exported file defines, and what the names in it may not be.
 TAKEN = (
     "step", "forward", "predict", "predict_proba", "train", "PARAMETERS", "Path", "losses", "loss", "values",
-    "num_passes", "epsilon", "reg_lambda", "file", "allow_pickle", "_",
+    "num_passes", "epsilon", "reg_lambda", "file", "allow_pickle", "AVERAGES", "CONSTANTS", "_",
 )  # fmt: skip
 
 # Weights of more numbers than these are written beside the file.
@@ -50,6 +51,11 @@ def safe_names(graph: Graph) -> dict[str, str]:
     return {name: "y" if name == "y" else names.new(name) for name in sources}
 
 
+def names_of(graph: Graph, nodes: Iterable[Node], names: Mapping[str, str]) -> list[str]:
+    """Return what an exported file calls some sources of a graph."""
+    return [names[graph.names[graph.position(node)]] for node in nodes]
+
+
 def next_value(parameter: Parameter, value: Any, gradient: Any, epsilon: Any, reg_lambda: Any) -> Any:
     """``p - epsilon (dp + reg_lambda p)``, without the penalty for a parameter of fewer than two axes."""
     if parameter.value.ndim < 2:
@@ -57,8 +63,17 @@ def next_value(parameter: Parameter, value: Any, gradient: Any, epsilon: Any, re
     return value - epsilon * (gradient + reg_lambda * value)
 
 
+def next_average(running: Running, value: Any, statistic: Any, rows: int) -> Any:
+    """Return ``a + momentum (s - a)``; s is the statistic, an unbiased one times ``rows / (rows - 1)``."""
+    if running.unbiased:
+        statistic = statistic * (rows / (rows - 1))
+    return value + running.momentum * (statistic - value)
+
+
 def step_source(graph: Graph, scale: Scale, feeds: Feeds, data: str) -> str:
     """Return a module with the function ``step``: forward, backward and update, for any number of rows.
+
+    What is drawn at random is an argument, as the data are, and so are the running averages, which it returns, too.
 
     Parameters
     ----------
@@ -67,7 +82,7 @@ def step_source(graph: Graph, scale: Scale, feeds: Feeds, data: str) -> str:
     scale : (callable, nodes)
         What the loss is multiplied by, see `record_gradient`.
     feeds : callable
-        Returns data of so many rows.
+        Returns data of so many rows, and what is drawn for them.
     data : str
         The name of the input that has the rows.
 
@@ -77,9 +92,18 @@ def step_source(graph: Graph, scale: Scale, feeds: Feeds, data: str) -> str:
         If a gate cannot be followed, or what it does depends on the number of rows otherwise than by that number.
     """
     rates = {"epsilon": 0.01, "reg_lambda": 0.01}
-    doc = "Take one step of gradient descent: return the loss before it, and every parameter after it."
-    record = lambda n: record_step(graph, feeds(n), scale, next_value, rates)  # noqa: E731 - one line says it
-    text = _for_any_rows(record, "step", doc, safe_names(graph), data, len(rates))
+    names = safe_names(graph)
+    drawn, averages = (names_of(graph, nodes, names) for nodes in (graph.randoms, graph.running))
+    after = "parameter and average" if averages else "parameter"
+    doc = f"Take one step of gradient descent: return the loss before it, and every {after} after it."
+    more = [f"Drawn anew for every step: {', '.join(drawn)}."] if drawn else []
+    more += [f"Running averages: {', '.join(averages)}."] if averages else []
+    doc += f"\n\n{' '.join(more)}" if more else ""
+
+    def record(n: int) -> Recording:
+        return record_step(graph, feeds(n), scale, next_value, partial(next_average, rows=n), rates)
+
+    text = _for_any_rows(record, "step", doc, names, data, len(rates))
     _check(text, "step", record, graph, feeds, rates)
     return text
 
@@ -169,7 +193,7 @@ def _for_any_rows(
 def _merged(one: str, two: str, rows: Sequence[int], data: str) -> str | None:
     """Return what stands for two tokens that differ only by the number of rows, None if there is nothing."""
     if one.startswith('"""'):
-        general = [re.sub(rf"\({n}\b", "(n", text) for text, n in zip((one, two), rows, strict=True)]
+        general = [re.sub(rf"(?<![\w.]){n}\b", "n", text) for text, n in zip((one, two), rows, strict=True)]
         return general[0] if general[0] == general[1] else None
     try:
         numbers = float(one), float(two)
@@ -181,6 +205,8 @@ def _merged(one: str, two: str, rows: Sequence[int], data: str) -> str | None:
             return f"({factor}len({data}))" if factor else f"len({data})"
         if times and numbers == (1 / (times * rows[0]), 1 / (times * rows[1])):
             return f"(1 / ({factor}len({data})))" if factor else f"(1 / len({data}))"
+    if numbers == (rows[0] / (rows[0] - 1), rows[1] / (rows[1] - 1)):
+        return f"(len({data}) / (len({data}) - 1))"
     return None
 
 
@@ -189,11 +215,11 @@ def write_module(
     title: str,
     step: str,
     forward: str,
-    parameters: Mapping[str, Array],
-    constants: Mapping[str, Array],
+    tables: Mapping[str, Mapping[str, Array]],
     names: Mapping[str, str],
     data: tuple[str, np.dtype[Any]],
     targets: np.dtype[Any],
+    drawn: Sequence[str] = (),
 ) -> None:
     """Write a file that predicts and goes on training, with its weights inside, or beside it if they are many.
 
@@ -205,20 +231,22 @@ def write_module(
         What the file is, for its docstring.
     step, forward : str
         What `step_source` and `prediction_source` returned.
-    parameters : mapping from name to array
-        The weights, in the order in which a step returns them.
-    constants : mapping from name to array
-        Other arrays that a step takes.
+    tables : mapping from name to mapping from name to array
+        The arrays that a step takes: PARAMETERS and AVERAGES, in the order in which it returns them, and CONSTANTS.
     names : mapping from name to identifier
         As `safe_names` returned them.
     data : (name, dtype)
         Of the input that has the rows.
     targets : dtype
         Of the targets.
+    drawn : sequence of str
+        What a step needs drawn. Then the file has no ``train``: how to draw it is not written.
     """
-    renamed = [f"{name!r} is {names[name]} here" for name in (data[0], *parameters, *constants) if names[name] != name]
-    parameters = {names[name]: value for name, value in parameters.items()}
-    constants = {names[name]: value for name, value in constants.items()}
+    sources = [data[0], *(name for arrays in tables.values() for name in arrays)]
+    renamed = [f"{name!r} is {names[name]} here" for name in sources if names[name] != name]
+    dicts = {
+        table: {names[name]: value for name, value in arrays.items()} for table, arrays in tables.items() if arrays
+    }
     imports: dict[str, None] = {}
     parts: dict[str, str] = {}
     for text in (forward, step):
@@ -230,28 +258,28 @@ def write_module(
                 name = node.name if isinstance(node, ast.FunctionDef) else ast.unparse(node.targets[0])
                 if parts.setdefault(name, segment) != segment:
                     raise ValueError(f"the file would need two different {name}")
-    stored = {**parameters, **constants}
+    stored = {name: value for arrays in dicts.values() for name, value in arrays.items()}
     beside = path.with_suffix(".npz") if sum(value.size for value in stored.values()) > INSIDE else None
-    dicts = {"PARAMETERS": parameters, **({"CONSTANTS": constants} if constants else {})}
     if beside:
         imports["from pathlib import Path"] = None
         lines = (f"    {name} = {{name: stored[name] for name in {_names(arrays)}}}" for name, arrays in dicts.items())
-        tables = ["\n".join(['with np.load(Path(__file__).with_suffix(".npz")) as stored:', *lines])]
+        written = ["\n".join(['with np.load(Path(__file__).with_suffix(".npz")) as stored:', *lines])]
     else:
         entries = {name: [_entry(key, value) for key, value in arrays.items()] for name, arrays in dicts.items()}
-        tables = ["\n".join([f"{name} = {{", *lines, "}"]) for name, lines in entries.items()]
+        written = ["\n".join([f"{name} = {{", *lines, "}"]) for name, lines in entries.items()]
     above = [part for part in parts.values() if not part.startswith("def ")]
     functions = [part for part in parts.values() if part.startswith("def ")]
-    faces = _faces((names[data[0]], data[1]), targets, ", **CONSTANTS" * bool(constants), "probabilities" in forward)
+    faces = _faces((names[data[0]], data[1]), targets, list(dicts), "probabilities" in forward, trains=not drawn)
     needs = " and ".join(["NumPy", *(line.split()[1] for line in imports if "scipy" in line)])
-    about = [f"{title} Written by nngraph; it needs {needs} only.", USAGE]
+    about = [f"{title} Written by nngraph; it needs {needs} only.", _usage(list(dicts), drawn)]
     about += [f"Of the names in the model {', '.join(renamed)}."] if renamed else []
-    wrapped = "\n\n".join(textwrap.fill(part, 119) for part in about).replace("\\", "\\\\").replace('"""', "'''")
+    # The first line has the quotes before it, too.
+    wrapped = "\n\n".join(textwrap.fill(part, 117) for part in about).replace("\\", "\\\\").replace('"""', "'''")
     end = "\n" if len(about) > 1 else ""
     head = f'"""{wrapped}{end}"""'
     standard = sorted(line for line in imports if "math" in line or "pathlib" in line)
     others = sorted(line for line in imports if line not in standard)
-    text = "\n\n".join([head, *(["\n".join(standard)] if standard else []), "\n".join(others), *above, *tables])
+    text = "\n\n".join([head, *(["\n".join(standard)] if standard else []), "\n".join(others), *above, *written])
     text = "\n\n\n".join([text.rstrip(), *functions, *faces]) + "\n"
     compile(text, str(path), "exec")
     if path.is_dir():
@@ -270,10 +298,16 @@ def write_module(
             part.unlink(missing_ok=True)
 
 
-USAGE = (
-    "PARAMETERS are the weights; `predict` takes rows, and `train` goes on training on rows and their targets. Neither "
-    "are checked."
-)
+def _usage(tables: Sequence[str], drawn: Sequence[str]) -> str:
+    """Return what a file has, for its docstring."""
+    weights = "PARAMETERS are the weights" + ", AVERAGES the running averages" * ("AVERAGES" in tables)
+    if not drawn:
+        training = "`train` goes on training on rows and their targets. Neither are checked."
+        return f"{weights}; `predict` takes rows, and {training}"
+    return (
+        f"{weights}; `predict` takes rows, which are not checked. There is no `train`: what `step` takes is drawn anew "
+        f"for every step ({', '.join(drawn)}), and how is not written here."
+    )
 
 
 def _names(names: Iterable[str]) -> str:
@@ -301,10 +335,13 @@ def _number(value: Any) -> str:
     return str(value) if np.isfinite(value) else f"{'-' * bool(value < 0)}np.{abs(value)!s}"
 
 
-def _faces(data: tuple[str, np.dtype[Any]], targets: np.dtype[Any], more: str, probabilities: bool) -> Sequence[str]:
+def _faces(
+    data: tuple[str, np.dtype[Any]], targets: np.dtype[Any], tables: Sequence[str], probabilities: bool, *, trains: bool
+) -> Sequence[str]:
     """Return the functions that people call."""
     X, dtype = data[0], f"np.{data[1].name}"
-    called = f"forward({X}=np.asarray({X}, {dtype}), **PARAMETERS{more})"
+    more = ", ".join(f"**{table}" for table in tables)
+    called = f"forward({X}=np.asarray({X}, {dtype}), {more})"
     faces = [
         f'def predict({X}):\n    """Return a prediction for every row."""\n'
         + (f"    return {called}[0]" if probabilities else f"    return {called}")
@@ -313,14 +350,18 @@ def _faces(data: tuple[str, np.dtype[Any]], targets: np.dtype[Any], more: str, p
         faces.append(
             f'def predict_proba({X}):\n    """Return the probabilities for every row."""\n    return {called}[1]'
         )
+    if not trains:
+        return faces
+    averages = "        AVERAGES.update(zip(AVERAGES, values[len(PARAMETERS) :]))\n" * ("AVERAGES" in tables)
     faces.append(
         f"def train({X}, y, num_passes=1000, epsilon=0.01, reg_lambda=0.01):\n"
         '    """Go on training, all rows in every pass; return the losses before each."""\n'
         f"    {X}, y = np.asarray({X}, {dtype}), np.asarray(y, np.{targets.name})\n"
         "    losses = []\n"
         "    for _ in range(num_passes):\n"
-        f"        loss, *values = step({X}={X}, y=y, epsilon=epsilon, reg_lambda=reg_lambda, **PARAMETERS{more})\n"
+        f"        loss, *values = step({X}={X}, y=y, epsilon=epsilon, reg_lambda=reg_lambda, {more})\n"
         "        PARAMETERS.update(zip(PARAMETERS, values))\n"
+        f"{averages}"
         "        losses.append(float(loss))\n"
         "    return losses"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from gates.arrays import Array
 from gates.contract import GateError
 from gates.losses import OutputGate
 from nngraph.capture.graphs import Scale, record_gradient
-from nngraph.export import prediction_source, safe_names, step_source, write_module
+from nngraph.engines.layout import empty
+from nngraph.export import names_of, prediction_source, safe_names, step_source, write_module
 from nngraph.graph import Graph
-from nngraph.nodes import Constant, Input, Node
+from nngraph.nodes import Constant, Input, Node, Running
 from nngraph.program.recorded import RecordedProgram
 from nngraph.summary import Summary, summarize
 from nngraph.validation import whole_number
@@ -84,6 +86,9 @@ class PrintedModel:
     def program(self, X: Any, y: Any) -> RecordedProgram:
         """Return what `train` records on these data: the loss and every parameter's gradient as array operations.
 
+        What is drawn at random, such as the masks of a `Dropout`, is an input of it; behind the gradients it returns
+        the statistics of the batch, which a `BatchNorm` averages.
+
         ``program.source()`` prints it, ``program.report()`` says what it costs and which gates are called as they are.
 
         Parameters
@@ -91,10 +96,13 @@ class PrintedModel:
         X, y
             As in `train`.
         """
-        return record_gradient(self.graph, self._feeds(X, y), self._scale).program
+        return record_gradient(self.graph, _with_random(self.graph, self._feeds(X, y)), self._scale).program
 
     def source(self, X: Any = None, y: Any = None) -> str:
         """Return a training step as Python that needs NumPy only: forward, backward and update.
+
+        What training draws, such as the masks of a `Dropout`, is an argument, as the data are. The running averages of
+        a `BatchNorm` are arguments, too, and returned behind the parameters.
 
         Parameters
         ----------
@@ -117,6 +125,9 @@ class PrintedModel:
 
     def export_numpy(self, path: Any, X: Any = None, y: Any = None) -> None:
         """Write the model as a Python file that needs NumPy only, predicts, and can go on training.
+
+        Where training draws something, as with `Dropout`, the file has a function ``step`` that takes it, but not the
+        loop ``train``.
 
         Parameters
         ----------
@@ -145,15 +156,20 @@ class PrintedModel:
             forward = prediction_source(self._scorer, self.output, rows, name, names)
         title = f"A net with {', '.join(f'{key} {value.shape}' for key, value in self.parameters.items())}."
         data = name, some[self._X].dtype
-        constants = {
-            name: node.value
-            for node, name in zip(self.graph.nodes, self.graph.names, strict=True)
-            if isinstance(node, Constant) and not node.is_number
-        }
-        write_module(path, title, step, forward, self.parameters, constants, names, data, some[self._y].dtype)
+        tables: dict[str, dict[str, Array]] = {"PARAMETERS": dict(self.parameters), "AVERAGES": {}, "CONSTANTS": {}}
+        for node, key, value in zip(self.graph.nodes, self.graph.names, self.graph.sources(some, {}), strict=True):
+            if isinstance(node, Running):
+                tables["AVERAGES"][key] = value
+            elif isinstance(node, Constant) and not node.is_number:
+                tables["CONSTANTS"][key] = value
+        drawn = names_of(self.graph, self.graph.randoms, names)
+        write_module(path, title, step, forward, tables, names, data, some[self._y].dtype, drawn)
 
     def _examples(self, X: Any, y: Any) -> Callable[[int], Mapping[Node, Array]]:
-        """Return a function that gives data of so many rows: those given, repeated, or any that fit."""
+        """Return a function that gives data of so many rows: those given, repeated, or any that fit.
+
+        With what is drawn for them; of so many rows they are always the same.
+        """
         if (X is None) != (y is None):
             raise ValueError("give both X and y, or neither")
         if X is None:
@@ -164,7 +180,13 @@ class PrintedModel:
             X = np.random.default_rng(0).standard_normal((4, self._width))
             y = self._some_targets(self._rows(X))
         feeds = self._feeds(X, y)
-        return lambda n: {node: np.resize(array, (n, *array.shape[1:])) for node, array in feeds.items()}
+
+        @cache
+        def examples(n: int) -> Mapping[Node, Array]:
+            data = {node: np.resize(array, (n, *array.shape[1:])) for node, array in feeds.items()}
+            return _with_random(self.graph, data)
+
+        return examples
 
     def _some_targets(self, rows: Array) -> Array:
         """Return targets that the output takes: zeros, one for each score, or labels."""
@@ -176,3 +198,14 @@ class PrintedModel:
         except GateError:
             return np.zeros(len(rows), np.intp)
         return zeros
+
+
+def _with_random(graph: Graph, feeds: Mapping[Node, Array]) -> dict[Node, Array]:
+    """Return data and what training draws for them."""
+    fed = dict(feeds)
+    if graph.randoms:
+        values, rng = graph.evaluate(feeds, training=True), np.random.default_rng(0)
+        for node in graph.randoms:
+            fed[node] = empty(values[node.like].shape, values[node.like].dtype)
+            node.draw(rng, fed[node])
+    return fed

@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import importlib
 import io
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +18,7 @@ from nngraph.capture.costs import Cost, Costs, costs, line
 from nngraph.capture.follower import Recording
 from nngraph.capture.graphs import Scale, record_forward, record_gradient
 from nngraph.graph import Graph
-from nngraph.nodes import Input, Node, Parameter
+from nngraph.nodes import Constant, Node, Parameter, Random, Running
 from nngraph.program.report import human_bytes, many
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ HEADS = ("node", "gate", "output", "parameters", "count", "FLOPs", "bytes")
 NUMBERS = ("count", "FLOPs", "bytes")
 NOTE = "n: the number of examples. FLOPs (estimates) and bytes: for one example."
 SHOWN = 8  # reasons
+GATE = 12  # letters of a gate's name on one line, where there is little room
 
 # What depends on the number of examples is seen at these two, and held against a third.
 SIZES = (4, 6)
@@ -58,6 +60,10 @@ class Row:
         The number of parameters, without those that are shared.
     fixed : dict from name to shape
         Other arrays that it uses, which are not trained.
+    averaged : dict from name to shape
+        Its running averages, see `Running`.
+    drawn : dict from name to shape
+        What training draws for it, see `Random`.
     flops : int or None
         For one example, forward; None where it is not known.
     flops_once : int
@@ -74,6 +80,8 @@ class Row:
     shared: tuple[str, ...] = ()
     count: int = 0
     fixed: Mapping[str, Shape] = field(default_factory=dict)
+    averaged: Mapping[str, Shape] = field(default_factory=dict)
+    drawn: Mapping[str, Shape] = field(default_factory=dict)
     flops: int | None = 0
     flops_once: int = 0
     unknown: str = ""
@@ -81,10 +89,11 @@ class Row:
     def used(self) -> list[str]:
         """Return the arrays that it uses, as text: ``W1 (2, 8)``."""
         trained = [f"{name} {'again' if name in self.shared else _text(s)}" for name, s in self.parameters.items()]
-        return trained + [f"{name} {_text(shape)} fixed" for name, shape in self.fixed.items()]
+        others = {"fixed": self.fixed, "averaged": self.averaged, "drawn": self.drawn}
+        return trained + [f"{name} {_text(s)} {how}" for how, shapes in others.items() for name, s in shapes.items()]
 
-    def cells(self, between: str) -> tuple[str, ...]:
-        """Return it as text, with what stands between two arrays."""
+    def cells(self, *, narrow: bool = False) -> tuple[str, ...]:
+        """Return it as text; a narrow one has one gate or array to a line, and long names of gates on several."""
         if not self.gates:
             work = ""
         elif self.flops is None:
@@ -93,7 +102,11 @@ class Row:
             work = f"{self.flops:,}" if self.flops or not self.flops_once else f"{self.flops_once:,} once"
         size = "?" if self.bytes is None else f"{self.bytes:,}"
         count = f"{self.count:,}" if self.parameters else ""
-        return self.name, ", ".join(self.gates), _text(self.shape), between.join(self.used()), count, work, size
+        gates, used = ", ".join(self.gates), ", ".join(self.used())
+        if narrow:
+            # One array to a line, rather than a line that ends within a shape.
+            gates, used = ",\n".join(map(_broken, self.gates)), "\n".join(self.used())
+        return self.name, gates, _text(self.shape), used, count, work, size
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,7 +117,8 @@ class Summary:
     ----------
     rows : tuple of Row
         The input, every gate to the scores, and the loss. Gates have a row each, but where a parameter is added to what
-        a gate makes with a parameter, as in ``X W + b``, the two are one layer.
+        a gate makes with a parameter, as in ``X W + b``, the two are one layer; and so is a gate that reads a `Running`
+        with what computes the statistic.
     dtype : str
         What the parameters are.
     parameters, parameter_bytes : int
@@ -169,11 +183,10 @@ class Summary:
     def __rich__(self) -> Group:
         # Loaded when somebody looks, so that the package loads fast.
         consoles, tables, texts = (importlib.import_module(f"rich.{name}") for name in ("console", "table", "text"))
-        cells = [row.cells(", ") for row in self.rows]
+        cells = [row.cells() for row in self.rows]
         widths = [max(map(len, column)) for column in zip(HEADS, *cells, strict=True)]
         if sum(widths) + 2 * (len(HEADS) - 1) > WIDTH:
-            # One array to a line, rather than a line that ends within a shape.
-            cells = [row.cells("\n") for row in self.rows]
+            cells = [row.cells(narrow=True) for row in self.rows]
         table = tables.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for head in HEADS:
             number = head in NUMBERS
@@ -193,12 +206,22 @@ class Summary:
         def row(tag: str, texts: Sequence[str]) -> str:
             return f"<tr>{''.join(cell(tag, head, text) for head, text in zip(HEADS, texts, strict=True))}</tr>"
 
-        body = "".join(row("td", shown.cells(", ")) for shown in self.rows)
+        body = "".join(row("td", shown.cells()) for shown in self.rows)
         foot = "<br>".join(map(html.escape, self.totals()))
         return (
             f"<p><b>{html.escape(self.title())}</b></p>"
             f"<table><thead>{row('th', HEADS)}</thead><tbody>{body}</tbody></table><p>{foot}</p>"
         )
+
+
+def _broken(name: str) -> str:
+    """Return the name of a gate on several lines, if it is long, each of words that are short together."""
+    lines = [""]
+    for word in re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", name):
+        if lines[-1] and len(lines[-1] + word) > GATE:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(lines)
 
 
 def _number(number: int | None, part: bool) -> str:
@@ -323,8 +346,7 @@ def _rows(scorer: Graph, graph: Graph, values: Mapping[Node, _Value], found: Map
         *_, last = layer
         sources = dict.fromkeys(x for node in layer for x in node.inputs if x.gate is None)
         trained = [x for x in sources if isinstance(x, Parameter)]
-        # What is as long as the data is no part of the layer, and a number is seen in no table.
-        fixed = [x for x in sources if not isinstance(x, Input | Parameter) and values[x].shape and not values[x].bytes]
+        fixed, averaged, drawn = ({names[x]: values[x].shape for x in some} for some in _others(sources, values))
         work = [found[node] for node in layer]
         unknown = next((cost.unknown for cost in work if cost.unknown), "")
         yield Row(
@@ -335,7 +357,9 @@ def _rows(scorer: Graph, graph: Graph, values: Mapping[Node, _Value], found: Map
             {names[x]: values[x].shape for x in trained},
             tuple(names[x] for x in trained if x in met),
             sum(x.value.size for x in trained if x not in met),
-            {names[x]: values[x].shape for x in fixed},
+            fixed,
+            averaged,
+            drawn,
             None if unknown else sum(cost.each for cost in work),
             sum(cost.once for cost in work),
             unknown,
@@ -343,8 +367,17 @@ def _rows(scorer: Graph, graph: Graph, values: Mapping[Node, _Value], found: Map
         met.update(trained)
 
 
+def _others(sources: Collection[Node], values: Mapping[Node, _Value]) -> list[list[Node]]:
+    """Return which of some nodes are fixed, averaged, and drawn; a number is seen in no table."""
+    shown = [x for x in sources if values[x].shape or not isinstance(x, Constant)]
+    return [[x for x in shown if isinstance(x, kind)] for kind in (Constant, Running, Random)]
+
+
 def _layers(graph: Graph) -> list[list[Node]]:
-    """Return the nodes that have gates; ``X W`` and ``X W + b`` together, if nothing else reads the product."""
+    """Return the nodes that have gates; ``X W`` and ``X W + b`` together, if nothing else reads the product.
+
+    So are a statistic and what reads its average.
+    """
     readers = Counter(x for node in graph.nodes for x in node.inputs)
     layers: dict[Node, list[Node]] = {}
     for node in graph.nodes:
@@ -355,5 +388,7 @@ def _layers(graph: Graph) -> list[list[Node]]:
             for x in node.inputs:
                 if readers[x] == 1 and x in layers and any(isinstance(y, Parameter) for y in x.inputs):
                     layer = [*layers.pop(x), node]
+        statistics = [y for x in node.inputs if isinstance(x, Running) and readers[x] == 1 for y in x.inputs]
+        layer = [*(y for x in statistics if readers[x] == 1 for y in layers.pop(x, [])), *layer]
         layers[node] = layer
     return list(layers.values())

@@ -12,7 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gates
 from gates import ElementwiseGate, Gate, GatherGate, Hinge, Huber, Logistic, OutputGate, Softmax, SquaredError, SumGate
-from nngraph import Constant, Dense, Input, Model, Parameter
+from nngraph import BatchNorm, Constant, Dense, Dropout, Input, LayerNorm, Model, Parameter, Random, Running
+from nngraph.engines.layout import empty
+from nngraph.optimizers import GradientDescent
+from nngraph.penalties import L2
 from tests.test_captured_model import Center, Vectorized
 
 LAYERS = [
@@ -165,6 +168,230 @@ def test_alone(layer, width, tmp_path):
     assert ast.literal_eval(printed[0]) == model.predict(X).tolist()
     model.train(X, np.array([0, 1, 1, 0]), num_passes=3, epsilon=1e-3)
     assert_allclose(ast.literal_eval(printed[1]), model.predict_proba(X), rtol=1e-11)
+
+
+# --- What training draws and averages ---------------------------------------------------------------------------------
+
+
+def normalised(*layers, epochs=2, **settings):
+    """Return a net with batch normalisation and more layers, trained a little so that its averages are its own."""
+    model = Model([3, Dense(4), BatchNorm(), gates.Tanh(), *layers, 2], random_state=0, **settings)
+    rng = np.random.default_rng(3)
+    model.fit(rng.normal(1, 2, (20, 3)), np.arange(20) % 2, epochs=epochs, batch_size=10)
+    return model
+
+
+def averages(model):
+    """Return the running averages by name."""
+    return {model.graph.names[model.graph.position(node)]: node.value for node in model.graph.running}
+
+
+def drawn(model, X, y, rng):
+    """Draw what a step of training draws, as it does."""
+    values = model.graph.evaluate({model.graph.inputs[0].name: X, "y": y}, training=True)
+    found = {}
+    for node in model.graph.randoms:
+        array = empty(values[node.like].shape, values[node.like].dtype)
+        node.draw(rng, array)
+        found[model.graph.names[model.graph.position(node)]] = array
+    return found
+
+
+DRAWING = [
+    (BatchNorm(),), (Dropout(0.5),), (Dropout(0.2), Dense(5), LayerNorm(), Dropout(0.9), BatchNorm(momentum=0.5)),
+    (Dense(23), BatchNorm(epsilon=0.1), gates.ReLU(), Dropout(0.25)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("layers", DRAWING, ids=str)
+def test_steps_with_masks_and_averages(layers, dtype):
+    """Given the masks that training draws, steps on batches of several sizes go where training goes; averages, too."""
+    model = normalised(*layers, dtype=dtype)
+    step, state = run(model.source())["step"], {**model.parameters, **averages(model)}
+    state = {name: array.copy() for name, array in state.items()}
+    descent = model.descent(GradientDescent(0.01), penalty=L2(0.02), summed=True, random_state=np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    for i, n in enumerate((7, 2, 30, 200, 7)):
+        X, y = data(model, n, seed=i)
+        loss, *values = step(X=X, y=y, epsilon=0.01, reg_lambda=0.02, **drawn(model, X, y, rng), **state)
+        state = dict(zip(state, values, strict=True))
+        descent.load(X, y)
+        close(dtype(loss), dtype(descent.compute()), 4096)
+        descent.update()
+    descent.finish()
+    for name, array in {**model.parameters, **averages(model)}.items():
+        close(state[name], array, 8192)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_noise_and_averages_by_hand(dtype, tmp_path):
+    """A graph of one's own: noise of the features' shape and of the scores', and an average that keeps its axis."""
+
+    def noise(rng, out):
+        out[...] = rng.normal(size=out.shape)
+
+    rng = np.random.default_rng(0)
+    W, V = Parameter(rng.normal(size=(2, 3)).astype(dtype), "W"), Parameter(rng.normal(size=(3, 2)).astype(dtype), "V")
+    inputs = Input("X")
+    hidden = (inputs + Random(noise, like=inputs, name="jitter")) @ W
+    mean = gates.MeanGate(axis=0, keepdims=True)(hidden, name="batch")
+    plain = (hidden - Running(mean, np.ones((1, 3)), 0.25, name="average")) @ V
+    # Without a name, and a row for every score.
+    turned = gates.TransposeGate()(plain)
+    model = Model(gates.TransposeGate()(turned * Random(noise, like=turned, value=1.0)), output=SquaredError())
+    targets = rng.normal(size=(7, 2)).astype(dtype)
+    text = model.source(X, targets)
+    assert "Drawn anew for every step: jitter, Random. Running averages: average." in text
+    assert "jitter (n, 2)" in text
+    assert "Random (2, n)" in text
+    features = X.astype(dtype)
+    fed = drawn(model, features, targets, rng)
+    assert [array.shape for array in fed.values()] == [(7, 2), (2, 7)]
+    values = model.graph.evaluate({"X": features, "y": targets, **fed}, training=True)
+    gradients = model.graph.backward(dtype(14), values=values)
+    found = run(text)["step"](
+        X=features, y=targets, W=W.value, V=V.value, average=np.ones((1, 3), dtype), epsilon=0.1, reg_lambda=0.0, **fed
+    )
+    step = dtype(0.1)
+    expected = [values["loss"], *(p.value - step * gradients[p] for p in (W, V)), 0.75 + 0.25 * values["batch"]]
+    for one, other in zip(found, expected, strict=True):
+        close(one, other, 512)
+    # Without noise, and by the average, the file predicts.
+    file = exported(model, tmp_path / "net.py", X, targets)
+    assert file["AVERAGES"]["average"].dtype == dtype
+    close(file["predict"](X), model.predict(features))
+    assert "train" not in file
+
+
+def test_the_text_of_masks_and_averages():
+    """It says what is drawn and what is averaged, and how for any number of rows."""
+    text = Model([2, Dense(4), BatchNorm(), gates.Tanh(), Dropout(0.5), 2]).source()
+    assert (
+        "every parameter and average after it.\n\n    Drawn anew for every step: mask1. Running averages: mean1,"
+        in text
+    )
+    assert "mask1 (n, 4)," in text
+    assert "    dropout1 = A1 * mask1\n" in text
+    assert "    next_mean1 = mean1 + 0.1 * (batch_mean1 - mean1)\n" in text
+    unbiased = "batch_variance1 * (len(X) / (len(X) - 1))"
+    assert f"    next_variance1 = variance1 + 0.1 * ({unbiased} - variance1)\n" in text
+    assert "next_b2, next_mean1, next_variance1\n" in text
+    for plain in (Model([2, 4, 2]).source(), Model([2, Dense(4), LayerNorm(), 2]).source()):
+        assert "average" not in plain
+        assert "Drawn" not in plain
+
+
+def test_one_row_has_no_spread():
+    """As in the model, a step on one row alone is an error where its spread is averaged."""
+    model = normalised()
+    step = run(model.source())["step"]
+    with pytest.raises(ZeroDivisionError):
+        step(X=np.ones((1, 3)), y=np.array([0]), epsilon=0.1, reg_lambda=0, **model.parameters, **averages(model))
+
+
+ALONE = (
+    BLOCKED[: BLOCKED.index("net.train")]
+    + """
+y = np.array([0, 1, 1, 0])
+if hasattr(net, "train"):
+    net.train(X, y, num_passes=3, epsilon=1e-3)
+else:
+    for i in range(3):
+        mask = np.where(np.arange(16).reshape(4, 4) % (2 + i) > 0, 2.0, 0.0)
+        loss, *values = net.step(X=X, y=y, mask1=mask, epsilon=1e-3, reg_lambda=0.01, **net.PARAMETERS, **net.AVERAGES)
+        net.PARAMETERS.update(zip(net.PARAMETERS, values))
+        net.AVERAGES.update(zip(net.AVERAGES, values[len(net.PARAMETERS):]))
+print(net.predict_proba(X).tolist())
+print({name: array.tolist() for name, array in net.AVERAGES.items()})
+"""
+)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_alone_with_averages(dropout, wide, tmp_path):
+    """In a process with NumPy only a file predicts by its averages, and moves them; it draws no masks of its own."""
+    layers = [Dropout(0.5)] * dropout + [Dense(600, gates.Tanh())] * wide
+    model = normalised(*layers)
+    model.export_numpy(tmp_path / "net.py")
+    file = run((tmp_path / "net.py").read_text(encoding="utf-8"), tmp_path / "net.py")
+    about = " ".join(file["__doc__"].split())
+    assert ("train" not in file) == ("There is no `train`: what `step` takes is drawn anew" in about) == dropout
+    assert "PARAMETERS are the weights, AVERAGES the running averages; `predict` takes rows" in about
+    assert (tmp_path / "net.npz").exists() == wide
+    arguments = [sys.executable, "-I", "-W", "error", "-c", ALONE, str(tmp_path)]
+    printed = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.splitlines()  # noqa: S603
+    X, y = np.linspace(-1, 1, 12).reshape(4, 3), np.array([0, 1, 1, 0])
+    assert ast.literal_eval(printed[0]) == model.predict(X).tolist()
+    descent = model.descent(GradientDescent(1e-3), penalty=L2(0.01), summed=True)
+    for i in range(3):
+        for node in model.graph.randoms:
+            node.draw = lambda _, out, i=i: np.copyto(
+                out, np.where(np.arange(16).reshape(4, 4) % (2 + i) > 0, 2.0, 0.0)
+            )
+        descent.load(X, y)
+        descent.compute()
+        descent.update()
+    descent.finish()
+    assert_allclose(ast.literal_eval(printed[1]), model.predict_proba(X), rtol=1e-9)
+    for name, found in ast.literal_eval(printed[2]).items():
+        assert_allclose(found, averages(model)[name], rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_file_trains_with_averages(dtype, tmp_path):
+    """What is only averaged, and not drawn, is trained in the file as in the model."""
+    model = normalised(Dense(5), LayerNorm(), BatchNorm(), dtype=dtype)
+    file = exported(model, tmp_path / "net.py")
+    assert list(file["AVERAGES"]) == ["mean1", "variance1", "mean2_2", "variance2_2"]
+    X, y = data(model, 12)
+    losses = file["train"](X.tolist(), y.tolist(), num_passes=5, epsilon=1e-3)
+    model.train(X, y, num_passes=5, epsilon=1e-3)
+    close(np.array(losses, dtype), np.array(model.loss_history[-6:-1], dtype), 2048)
+    for name, array in {**model.parameters, **averages(model)}.items():
+        close({**file["PARAMETERS"], **file["AVERAGES"]}[name], array, 4096)
+    assert_array_equal(file["predict"](X), model.predict(X))
+    close(file["predict_proba"](X), model.predict_proba(X), 512)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_program_is_what_training_runs(dtype):
+    """Masks are among its inputs, and what it returns is the loss, the gradients, and the statistics of the batch."""
+    model = normalised(Dropout(0.5), dtype=dtype)
+    X, y = data(model, 9)
+    program = model.program(X, y)
+    names = [variable.name for variable in program.inputs]
+    assert "mask1" in names
+    assert not {"mean1", "variance1"} & set(names)
+    fed = drawn(model, X, y, np.random.default_rng(1))
+    values = model.graph.evaluate({"X": X, "y": y, **fed}, training=True)
+    gradients = model.graph.backward(dtype(9), values=values)
+    expected = [values["loss"], *(gradients[p] for p in model.graph.parameters), values["mean1"], values["variance1"]]
+    for one, other in zip(program.evaluate(*(values[name] for name in names)), expected, strict=True):
+        close(one, other, 256)
+
+
+@pytest.mark.parametrize(
+    "names", [("AVERAGES", "CONSTANTS", "mask"), ("losses", "train", "next_W"), ("a b", "é", "step")]
+)
+def test_names_of_what_is_drawn_and_averaged(names, tmp_path):
+    """They may be called what the file needs itself, or be no identifiers."""
+    average, constant, mask = names
+    inputs = Input("X")
+    scaled = (
+        inputs
+        * Constant(np.array([2.0, 3.0]), constant)
+        * Random(lambda rng, out: rng.random(out=out), inputs, 1.0, mask)
+    )
+    centred = scaled - Running(gates.MeanGate(axis=0)(scaled), np.array([0.5, 0.25]), name=average)
+    model = Model(centred @ Parameter(np.ones((2, 1)), "W"), output=SquaredError())
+    file = exported(model, tmp_path / "net.py", X, Y)
+    assert_allclose(file["predict"](X), model.predict(X), rtol=1e-13)
+    about = " ".join(file["__doc__"].split())
+    for name, written in ((average, *file["AVERAGES"]), (constant, *file["CONSTANTS"])):
+        assert name == written or f"{name!r} is {written} here" in about
+    assert f"drawn anew for every step ({mask})" in about or f"({mask}_2)" in about
 
 
 # --- Graphs built by hand, and names ---------------------------------------------------------------------------------
@@ -385,6 +612,9 @@ def test_text_is_formatted(tmp_path):
             model = Model([2, 4, 3, k], layer=LAYERS[i % len(LAYERS)], output=output, dtype=dtype, random_state=0)
             model.export_numpy(tmp_path / f"net_{i}_{j}.py")
     Model([200, 20, 2]).export_numpy(tmp_path / "large.py")
+    for i, layers in enumerate(DRAWING[:2]):
+        normalised(*layers, epochs=0).export_numpy(tmp_path / f"drawing_{i}.py")
+    normalised(Dense(600), Dropout(0.5)).export_numpy(tmp_path / "large_averages.py")
     for arguments in (["check", "--select", "E,F,W"], ["format", "--check", "--diff"]):
         command = ["ruff", *arguments, "--isolated", "--line-length", "120", str(tmp_path)]
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)  # noqa: S603

@@ -564,6 +564,18 @@ def test_silenced_warnings_stay_silent():
     assert_same(program, build.values[x])
 
 
+def test_a_docstring_of_paragraphs():
+    """What is said of a program may go on after its first line; paragraphs are wrapped."""
+    build = Build()
+    x = build.input("x", np.ones(3))
+    text = source(build.program(build(np.exp, x)), doc=f"Say it.\n\n{'More of it. ' * 12}\n\nAnd this.")
+    docstring = ast.get_docstring(ast.parse(text).body[-1])
+    first, more, last, inputs = docstring.split("\n\n")
+    assert (first, last, inputs) == ("Say it.", "And this.", "x (3,).")
+    assert more.split() == ["More", "of", "it."] * 12
+    assert max(map(len, text.splitlines())) <= 120
+
+
 def test_opaque_gates_are_refused():
     build = Build()
     x = build.input("x", np.ones(3))

@@ -19,6 +19,7 @@ from gates import (
     Hinge,
     Huber,
     Logistic,
+    MeanGate,
     MultiplyGate,
     ReLU,
     ReshapeGate,
@@ -28,9 +29,9 @@ from gates import (
     Tanh,
     TransposeGate,
 )
-from nngraph import Constant, Dense, Input, Model, Parameter
+from nngraph import BatchNorm, Constant, Dense, Dropout, Input, LayerNorm, Model, Parameter, Random, Running
 from nngraph.capture.costs import line
-from nngraph.summary import _length
+from nngraph.summary import _broken, _length
 
 rng = np.random.default_rng(0)
 
@@ -219,6 +220,108 @@ def test_a_line_through_two_sizes():
     """A batch may be as large as one of the sizes that are tried."""
     assert line((4, 6, 4), (9, 13, 9)) == (2, 1)
     assert Model([2, 2], random_state=0).summary(batch_size=6).flops == 10
+
+
+# --- What training draws and averages ---------------------------------------------------------------------------------
+
+LAYERS = [Dense(4), BatchNorm(), Tanh(), Dropout(0.5), Dense(4), LayerNorm(), Tanh(), 2]
+
+
+def test_the_text_with_all_layers():
+    """At 80 columns no word is cut; what is averaged and what is drawn is told from what is fixed."""
+    assert str(Model([2, *LAYERS], random_state=0).summary()).startswith(
+        "Model with 58 parameters, 464 bytes in float64\n"
+        "\n"
+        "node         gate         output  parameters               count  FLOPs  bytes\n"
+        "X                         (n, 2)                                            16\n"
+        "Z1           Multiply,    (n, 4)  W1 (2, 4)                   12     20     32\n"
+        "             Add                  b1 (4,)\n"
+        "batch_norm1  Mean,        (n, 4)  gamma1 (4,)                  8     12     32\n"
+        "             Variance,            beta1 (4,)\n"
+        "             Standardize          mean1 (4,) averaged\n"
+        "                                  variance1 (4,) averaged\n"
+        "A1           Tanh         (n, 4)                                      4     32\n"
+        "dropout1     Elementwise  (n, 4)  mask1 (n, 4) drawn                  0     32\n"
+        "             Product\n"
+        "Z2           Multiply,    (n, 4)  W2 (4, 4)                   20     36     32\n"
+        "             Add                  b2 (4,)\n"
+        "layer_norm2  LayerNorm    (n, 4)  gamma2 (4,)                  8     30     32\n"
+    )
+
+
+@pytest.mark.parametrize("widths", [(784, 512, 10), (2, 16, 2), (300, 100, 10)])
+def test_no_word_is_cut(widths):
+    """Shapes of wide nets may take a line of their own, but are not broken."""
+    first, width, last = widths
+    layers = [Dense(width, initializer=zeros), BatchNorm(), Dropout(0.5), Tanh(), Dense(last, initializer=zeros)]
+    text = str(Model([first, *layers], dtype=np.float32).summary(batch_size=2))
+    assert max(map(len, text.splitlines())) <= 80
+    for word in ("batch_norm1", "Standardize", "Elementwise", f"({width},)", f"(n, {width})", f"({first}, {width})",
+                 "averaged", "mask1", "drawn"):  # fmt: skip
+        assert word in text
+
+
+def zeros(_, fan_in, fan_out):
+    return np.zeros((fan_in, fan_out), np.float32), np.zeros(fan_out)
+
+
+def test_rows_of_what_is_drawn_and_averaged():
+    """A batch normalisation is one layer; what is computed in training only costs nothing in a prediction."""
+    found = rows(Model([2, *LAYERS], random_state=0).summary())
+    assert list(found) == ["X", "Z1", "batch_norm1", "A1", "dropout1", "Z2", "layer_norm2", "A2", "Z3", "loss"]
+    norm, dropout = found["batch_norm1"], found["dropout1"]
+    assert norm.gates == ("Mean", "Variance", "Standardize")
+    assert (norm.averaged, norm.fixed, norm.drawn) == ({"mean1": (4,), "variance1": (4,)}, {}, {})
+    # Less the mean, times a factor, plus beta.
+    assert (norm.count, norm.flops) == (8, 3 * 4)
+    assert (dropout.drawn, dropout.averaged, dropout.flops) == ({"mask1": ("n", 4)}, {}, 0)
+
+
+@pytest.mark.parametrize("layers", [[Dropout(0.5)], [BatchNorm()], [BatchNorm(), Tanh(), Dropout(0.2), LayerNorm()]])
+def test_a_training_step_with_masks_and_statistics(layers):
+    """Its FLOPs and its memory are those of the program of training, with masks as inputs."""
+    model = Model([3, Dense(5), *layers, 2], random_state=0)
+    X, y = rng.standard_normal((11, 3)), np.arange(11) % 2
+    costs = [model.program(X[:n], y[:n]).report() for n in (10, 11)]
+    summary = model.summary(X, y, batch_size=11)
+    assert summary.training_flops == costs[1].flops - costs[0].flops
+    assert summary.training_buffer_bytes == costs[1].buffer_bytes
+    assert summary.unknown == ()
+    assert "unknown" not in str(summary)
+
+
+def test_masks_are_counted():
+    """A factor for every unit, forward and backward; in float32 the masks are float32, too."""
+    plain, dropping = (Model([3, Dense(5), *more, 2], random_state=0).summary() for more in ([], [Dropout(0.5)]))
+    assert dropping.training_flops - plain.training_flops == 2 * 5
+    assert dropping.flops == plain.flops
+    narrow = Model([3, Dense(5), Dropout(0.5), 2], dtype=np.float32, random_state=0).summary()
+    assert narrow.training_flops == dropping.training_flops
+    assert narrow.training_buffer_bytes <= dropping.training_buffer_bytes / 2 + 64
+
+
+def test_averages_that_others_read():
+    """A statistic that something else reads, too, and an average that two gates read, are no part of a layer."""
+    hidden = Input("X") @ weight(2, 3, name="W")
+    mean = MeanGate(axis=0)(hidden, name="batch_mean")
+    kept = Running(mean, np.zeros(3), name="mean")
+    noisy = hidden + Random(lambda rng, out: rng.random(out=out), hidden, name="noise")
+    once, twice, again = noisy - kept, noisy * kept, hidden + mean
+    summary = Model((once + twice + again) @ weight(3, 2, name="V")).summary(np.ones((3, 2)))
+    found = rows(summary)
+    assert found["batch_mean"].gates == ("Mean",)
+    assert [row.averaged for row in summary.rows if row.averaged] == [{"mean": (3,)}] * 2
+    assert [row.drawn for row in summary.rows if row.drawn] == [{"noise": ("n", 3)}]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [("Standardize", "Standardize"), ("ElementwiseProduct", "Elementwise\nProduct"), ("LayerNorm", "LayerNorm"),
+     ("CategoricalCrossEntropy", "Categorical\nCrossEntropy"), ("ELU", "ELU"), ("Gate", "Gate"), ("a" * 30, "a" * 30),
+     ("Conv2DTransposed", "Conv2D\nTransposed"), ("", "")],
+)  # fmt: skip
+def test_long_names_of_gates(name, lines):
+    assert _broken(name) == lines
 
 
 class Opaque(Gate):

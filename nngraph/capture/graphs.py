@@ -88,9 +88,14 @@ def record_gradient(graph: Graph, feeds: Mapping[Any, Any], scale: Scale | None 
 
 
 def record_step(
-    graph: Graph, feeds: Mapping[Any, Any], scale: Scale | None, step: Callable[..., Any], rates: Mapping[str, float]
+    graph: Graph,
+    feeds: Mapping[Any, Any],
+    scale: Scale | None,
+    step: Callable[..., Any],
+    average: Callable[..., Any],
+    rates: Mapping[str, float],
 ) -> Recording:
-    """Record a whole training step: forward, backward, and what becomes of every parameter.
+    """Record a whole training step: forward, backward, and what becomes of every parameter and every average.
 
     Parameters
     ----------
@@ -98,18 +103,24 @@ def record_step(
         As in `record_gradient`.
     step : callable
         Called as ``step(parameter, value, gradient, **rates)``; returns the parameter's next value.
+    average : callable
+        Called as ``average(running, value, statistic)``; returns the next average.
     rates : mapping from name to float
         Numbers that are inputs of the program.
 
     Returns
     -------
     recording : Recording
-        The program's inputs are the graph's sources and the rates by name; its outputs the loss and the next value of
-        every parameter, in the graph's order.
+        The program's inputs are the graph's sources, the averages and the rates by name; its outputs the loss and the
+        next value of every parameter and of every `Running`, in the graph's order.
     """
     follower, values, gradients = _differentiated(graph, feeds, scale)
     tape, numbers = follower.tape, {}
     loss = values[graph.position(graph.outputs[0])]
+    averages, arrays = {}, graph.sources(feeds, {})
+    for running in graph.running:
+        i = graph.position(running)
+        averages[running] = Recorder(tape, arrays[i], tape.input(arrays[i], graph.names[i], varies=True))
     for name, rate in rates.items():
         value = np.asarray(rate, loss.dtype)
         numbers[name] = Recorder(tape, value, tape.input(value, name, varies=True))
@@ -117,6 +128,10 @@ def record_step(
     for parameter, gradient in zip(graph.parameters, gradients, strict=True):
         i = graph.position(parameter)
         outputs.append(step(parameter, values[i], gradient, **numbers))
+        outputs[-1].variable.name = f"next_{graph.names[i]}"
+    for running, recorder in averages.items():
+        i = graph.position(running)
+        outputs.append(average(running, recorder, values[i]))
         outputs[-1].variable.name = f"next_{graph.names[i]}"
     return follower.recording([output.variable for output in outputs])
 

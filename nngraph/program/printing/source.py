@@ -36,7 +36,7 @@ def source(
     name : str, default="step"
         What the function is called.
     doc : str, default=""
-        The first line of its docstring.
+        Of its docstring the first line, and paragraphs after that; an empty line is between two.
     constants : {"text", "arguments"}, default="text"
         Whether arrays of more than 16 numbers that are part of the program are written above the function, or asked for
         as keyword arguments.
@@ -83,7 +83,7 @@ def source(
         *(f"\n\n{helper}" for helper in helpers.values()),
         "\n",
         _wrapped(f"def {name}(", [*arguments, *(["*"] if asked else []), *optional], "):"),
-        _docstring([doc or _formula(name, [*arguments, *optional], outputs), *about]),
+        _docstring([*(doc or _formula(name, [*arguments, *optional], outputs)).split("\n\n"), *about]),
     ]
     body = [*_marked(writer, program), _return(outputs)]
     if program.quiet:
