@@ -39,9 +39,10 @@ class Ensemble:
     Examples
     --------
     >>> from nngraph import Ensemble, Model
+    >>> from nngraph.optimizers import Adam
     >>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 1]
     >>> ensemble = Ensemble([Model([2, 4, 2], random_state=k) for k in range(3)])
-    >>> histories = ensemble.fit(X, y, epochs=200, n_jobs=2)
+    >>> histories = ensemble.fit(X, y, epochs=100, optimizer=Adam(0.1), n_jobs=2)
     >>> ensemble.predict(X)
     array([0, 1, 1, 1])
     """

@@ -14,11 +14,11 @@ from gates.arrays import Array
 from gates.contract import GateError
 from gates.losses import OutputGate
 from nngraph.capture.graphs import Scale, record_gradient
-from nngraph.engines.layout import empty
 from nngraph.export import names_of, prediction_source, safe_names, step_source, write_module
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node, Running
 from nngraph.program.recorded import RecordedProgram
+from nngraph.steps import with_random
 from nngraph.summary import Summary, summarize
 from nngraph.validation import whole_number
 
@@ -96,7 +96,7 @@ class PrintedModel:
         X, y
             As in `train`.
         """
-        return record_gradient(self.graph, _with_random(self.graph, self._feeds(X, y)), self._scale).program
+        return record_gradient(self.graph, with_random(self.graph, self._feeds(X, y)), self._scale).program
 
     def source(self, X: Any = None, y: Any = None) -> str:
         """Return a training step as Python that needs NumPy only: forward, backward and update.
@@ -184,7 +184,7 @@ class PrintedModel:
         @cache
         def examples(n: int) -> Mapping[Node, Array]:
             data = {node: np.resize(array, (n, *array.shape[1:])) for node, array in feeds.items()}
-            return _with_random(self.graph, data)
+            return with_random(self.graph, data)
 
         return examples
 
@@ -198,14 +198,3 @@ class PrintedModel:
         except GateError:
             return np.zeros(len(rows), np.intp)
         return zeros
-
-
-def _with_random(graph: Graph, feeds: Mapping[Node, Array]) -> dict[Node, Array]:
-    """Return data and what training draws for them."""
-    fed = dict(feeds)
-    if graph.randoms:
-        values, rng = graph.evaluate(feeds, training=True), np.random.default_rng(0)
-        for node in graph.randoms:
-            fed[node] = empty(values[node.like].shape, values[node.like].dtype)
-            node.draw(rng, fed[node])
-    return fed

@@ -14,10 +14,21 @@ from nngraph.engines.compiled import Compiled
 from nngraph.engines.gathering import gather, tables
 from nngraph.engines.layout import empty
 from nngraph.flat import Flat
-from nngraph.graph import Values
+from nngraph.graph import Graph, Values
 from nngraph.nodes import Constant, Node, Random
 from nngraph.objective import Objective
 from nngraph.program.program import GuardError
+
+
+def with_random(graph: Graph, feeds: Mapping[Node, Array]) -> dict[Node, Array]:
+    """Return data, and what training draws for them: always the same, to record and to try with."""
+    fed = dict(feeds)
+    if graph.randoms:
+        values, rng = graph.evaluate(feeds, training=True), np.random.default_rng(0)
+        for node in graph.randoms:
+            fed[node] = empty(values[node.like].shape, values[node.like].dtype)
+            node.draw(rng, fed[node])
+    return fed
 
 
 class Steps(Protocol):

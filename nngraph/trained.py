@@ -6,18 +6,14 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from gates.arrays import Array
 from gates.losses import ClassOutput
 from nngraph.callbacks import ProgressBar
-from nngraph.capture.graphs import Scale
 from nngraph.descent import Descent
-from nngraph.engines.engine import Engine
-from nngraph.engines.layout import empty
 from nngraph.fitting import (
     accuracy,
     check_accuracy,
@@ -32,35 +28,25 @@ from nngraph.fitting import (
     validation_arrays,
 )
 from nngraph.flat import Flat
-from nngraph.graph import Graph
 from nngraph.history import History
+from nngraph.learning import LearningModel
 from nngraph.meter import Meter
 from nngraph.minimize import Minimizer
 from nngraph.nodes import Input, Node
-from nngraph.objective import ADVICE, FIT_ADVICE, Objective
+from nngraph.objective import ADVICE, FIT_ADVICE
 from nngraph.optimizers import Adam, GradientDescent, Optimizer, ScipyMinimize
-from nngraph.penalties import L2, Penalty, penalties_on
-from nngraph.printed import PrintedModel
+from nngraph.penalties import Penalty, penalties_on
 from nngraph.progress import on_terminal, progress_bar
-from nngraph.steps import Captured, NodeByNode, Steps
+from nngraph.steps import Steps
 from nngraph.training import Batches, Callback, Training
 from nngraph.update import Update
-from nngraph.validation import drawing, finite, instance, not_negative, positive, whole_number
+from nngraph.validation import finite, instance, not_negative, positive, whole_number
 
 
-class TrainedModel(PrintedModel):
+class TrainedModel(LearningModel):
     """What `Model` does with examples and their targets to learn from them; see there for the attributes."""
 
     loss_history: list[float]
-    engine: Literal["numpy", "graph"]
-    _engines: dict[str, Any]
-    _told: set[str]
-    _w: Input
-    _random: Any
-
-    @abstractmethod
-    def _captured(self, what: Literal["scores", "loss", "weighted loss"]) -> Engine:
-        """Return the engine that computes something for predictions."""
 
     @abstractmethod
     def predict(self, X: Any) -> Array:
@@ -354,96 +340,7 @@ class TrainedModel(PrintedModel):
 
         return Descent(steps_on, arrays, flat, update, optimizer.rate, rng)
 
-    def objective_on(self, X: Any, y: Any, reg_lambda: float = 0.01) -> Objective:
-        """Return the objective that `train` descends on these data; it follows the parameters as they change."""
-        penalty = L2(not_negative(reg_lambda, "reg_lambda"))
-        penalties = penalties_on(self.graph.parameters, list(self.parameters), penalty)
-        return replace(self._objective(self._feeds(X, y), summed=True), penalties=penalties)
-
-    def objective(self, X: Any, y: Any, reg_lambda: float = 0.01) -> tuple[float, dict[str, Array]]:
-        """Return J, which `train` descends, and its gradient.
-
-        Parameters
-        ----------
-        X, y, reg_lambda
-            As in `train`.
-
-        Returns
-        -------
-        J : float
-            The sum of the losses (or what the output sums) and the penalty.
-        gradient : dict from name to array
-            dJ/dp for every parameter p, in its shape.
-        """
-        objective = self.objective_on(X, y, reg_lambda)
-        values = objective.forward()
-        value = objective.value(objective.loss(values))
-        gradient = objective.gradient(objective.backward(values))
-        return value, {name: array.copy() for name, array in zip(self.parameters, gradient, strict=True)}
-
     # --- Parts -------------------------------------------------------------------------------------------------------
-
-    def _objective(self, feeds: Mapping[Node, Array], *, summed: bool = False) -> Objective:
-        """Return the objective on data, without penalties; what is random is drawn, but always the same."""
-        graph, scale, drawn = self._loss_graph(weighted=self._w in feeds), 1.0, {}
-        if len(feeds[self._X]) == 1 and any(node.unbiased for node in graph.running):
-            raise ValueError("batch normalisation needs two or more rows in every batch: what spread has a single one?")
-        if summed or graph.randoms:
-            values = graph.evaluate(feeds, training=True)
-            rng = np.random.default_rng(0)
-            for node in graph.randoms:
-                drawn[node] = empty(values[node.like].shape, values[node.like].dtype)
-                node.draw(rng, drawn[node])
-            if summed:
-                weights = [feeds[node] for node in (self._w,) if node in feeds]
-                scale = float(self.output.divisor(values[self.scores], feeds[self._y], *weights))
-        return Objective(graph, {**feeds, **drawn}, scale)
-
-    def _loss_graph(self, *, weighted: bool) -> Graph:
-        """Return the graph of the loss, with or without weights of the examples."""
-        if not weighted:
-            return self.graph
-        found: Graph = self._engines.setdefault(
-            "weighted graph",
-            self._engines.get("weighted graph") or Graph(self.output(self.scores, self._y, self._w, name="loss")),
-        )
-        return found
-
-    def _learning_engine(self, flat: Flat, *, summed: bool, weighted: bool) -> Engine:
-        scale: Scale = self.output.divisor, (self.scores, self._y, *[self._w] * weighted)
-        graph = self._loss_graph(weighted=weighted)
-        return Engine(graph, flat.values, flat.gradients, flat.statistics_of, scale if summed else None, self._told)
-
-    def _learner(self, *, summed: bool = False, weighted: bool = False) -> Engine:
-        """Return the engine with which `train` and `fit` learn."""
-        key = f"gradient, {summed=}, {weighted=}"
-        found: Engine | None = self._engines.get(key)
-        if found is None:
-            # Of threads that come at once all take the first.
-            made = self._learning_engine(self._flat(), summed=summed, weighted=weighted)
-            found = self._engines.setdefault(key, made)
-        return found
-
-    def _flat(self) -> Flat:
-        """Return the vectors in which `train` and `fit` have the parameters and their gradients."""
-        found: Flat = self._engines.setdefault("flat", self._engines.get("flat") or Flat(self.graph))
-        return found
-
-    def _steps(self, objective: Objective, flat: Flat, engine: Engine, *, stays: bool = False) -> Steps:
-        """Return how the loss and its gradient are computed on data that stay, or that others follow."""
-        if self.engine == "numpy":
-            compiled = engine.load(objective.feeds, stays=stays)
-            if compiled is not None:
-                return Captured(compiled, flat, objective)
-        return NodeByNode(objective, flat)
-
-    def _rng(self, random_state: Any) -> np.random.Generator:
-        """Return where training draws from: a generator made of `random_state`, or the model's own."""
-        if random_state is not None:
-            return drawing(random_state)
-        if not isinstance(self._random, np.random.Generator):
-            self._random = drawing(self._random)
-        return self._random
 
     def _batch_size(self, batch_size: Any, given: int, rows: int) -> int:
         """Return how many of the rows that are trained on a step takes; `given` were there before any were held out."""

@@ -74,6 +74,7 @@ FLOORS = [
     ["nngraph.callbacks", "nngraph.fitting", "nngraph.meter", "nngraph.minimize"],
     ["nngraph.export", "nngraph.summary"],
     ["nngraph.architecture", "nngraph.printed"],
+    ["nngraph.learning"],
     ["nngraph.trained"],
     ["nngraph.model", "nngraph.plotting"],
     ["nngraph.checking", "nngraph.cli", "nngraph.ensemble"],
