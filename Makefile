@@ -36,6 +36,7 @@ figures: $(VENV)/installed
 # OpenBLAS chooses the kernels for this processor: others, forced from outside, would slow NumPy down and nobody else.
 bench: $(VENV)/benched
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/training.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/learning.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("nngraph needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] \

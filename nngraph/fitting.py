@@ -11,7 +11,7 @@ import numpy as np
 
 from gates.arrays import Array, as_array, first
 from nngraph.graph import Graph
-from nngraph.optimizers import Optimizer, ScipyMinimize
+from nngraph.optimizers import GradientDescent, Optimizer, ScipyMinimize
 from nngraph.training import Callback
 from nngraph.validation import finite, fraction, instance, not_negative, positive
 
@@ -93,14 +93,15 @@ def validation_arrays(validation: Any) -> tuple[Any, Any, Any]:
     return X, y, weights[0] if weights else None
 
 
-def check_optimizer(optimizer: Any) -> None:
-    """Raise ValueError unless it is one; a class or a name is often given instead."""
+def rule_of(optimizer: Any) -> Optimizer:
+    """Return by what steps of our own are taken; raise ValueError if a class or a name is given instead."""
     if not isinstance(optimizer, Optimizer | ScipyMinimize):
         advice = f"; write {optimizer.__name__}()" if isinstance(optimizer, type) else ""
         raise ValueError(
             "optimizer must be an Optimizer such as Adam(0.001), or ScipyMinimize('L-BFGS-B'), "
             f"got {optimizer!r}{advice}"
         )
+    return GradientDescent(0) if isinstance(optimizer, ScipyMinimize) else optimizer
 
 
 def check_alone(optimizer: ScipyMinimize, given: Mapping[str, Any], graph: Graph) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
-from nngraph.flat import split
 from nngraph.nodes import Node, Parameter
 from nngraph.penalties import ElasticNet
 from nngraph.training import Training
@@ -46,7 +45,11 @@ class Meter:
         *,
         rate: bool,
     ) -> None:
-        self._model, self._metrics, self._penalties = model, metrics, penalties
+        self._model, self._metrics = model, metrics
+        # Each penalty, and which part of theta has it.
+        ends = np.cumsum([0, *(p.value.size for p in model.graph.parameters)]).tolist()
+        parts = zip(model.graph.parameters, map(slice, ends, ends[1:]), strict=False)
+        self._penalties = [(penalties[p], part) for p, part in parts if p in penalties]
         self._parts = [("", train, list(train.values()))]
         if held:
             self._parts.append(("validation_", held, list(held.values())))
@@ -62,8 +65,8 @@ class Meter:
         row = {"loss": loss}
         if self._penalties:
             # Those with which the epoch's first loss was computed.
-            weights = split(training.kept[1], self._model.graph.parameters)
-            row["objective"] = loss + sum(penalty.value(weights[p]) for p, penalty in self._penalties.items())
+            theta = training.kept[1]
+            row["objective"] = loss + sum([penalty.value(theta[part]) for penalty, part in self._penalties])
         if self._rate:
             row["rate"] = training.rate
         row["seconds"] = time.perf_counter() - self._start

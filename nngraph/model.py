@@ -20,7 +20,7 @@ from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
 from nngraph.nodes import GraphError, Input, Node, ParameterViews
 from nngraph.trained import TrainedModel
-from nngraph.validation import features, float_type, generator, instance, targets
+from nngraph.validation import drawing, features, float_type, generator, instance, targets
 
 
 class Model(TrainedModel):
@@ -107,7 +107,8 @@ class Model(TrainedModel):
             raise GraphError(f"the scores must depend on parameters, all of one dtype, got {sorted(map(str, dtypes))}")
         self.scores, self.output, self.dtype = scores, output, float_type(dtypes.pop())
         (self._X,), self._y, self._w = self._scorer.inputs, Input("y"), Input("sample_weight")
-        self._random = random_state
+        # A RandomState that others draw from, too, is asked when there is something to draw.
+        self._random = random_state if isinstance(random_state, np.random.RandomState) else drawing(random_state)
         self.graph = Graph(output(scores, self._y, name="loss"))
         # A graph built by hand takes what its gates take.
         self._width = None if isinstance(architecture, Node) else len(self.W[0])

@@ -11,6 +11,7 @@ import numpy as np
 
 from gates.arrays import Array
 from nngraph.engines.compiled import Compiled
+from nngraph.engines.gathering import gather, tables
 from nngraph.engines.layout import empty
 from nngraph.flat import Flat
 from nngraph.graph import Values
@@ -100,17 +101,21 @@ class Captured:
 
     def __init__(self, compiled: Compiled, flat: Flat, objective: Objective) -> None:
         self.flat, self.buffer_bytes = flat, compiled.buffer_bytes
-        self._step, self._load, self._objective = compiled.step, compiled.load, objective
+        self._compiled, self._step, self._objective = compiled, compiled.step, objective
         self._loss = compiled.outputs[0]
         graph = objective.graph
         named = zip(graph.nodes, graph.names, strict=True)
-        places = [(node, compiled.inputs.get(name)) for node, name in named if node.gate is None]
+        self._names = {node: name for node, name in named if node.gate is None}
+        places = [(node, compiled.inputs.get(name)) for node, name in self._names.items()]
         self._places = {node: place for node, place in places if place is not None}
         self._constants = [(node, place) for node, place in self._places.items() if isinstance(node, Constant)]
         self._random = [(node, place) for node, place in self._places.items() if isinstance(node, Random)]
+        # The data of which rows were taken, and which.
+        self._taken: tuple[Mapping[Node, Array], Array] | None = None
 
     def load(self, feeds: Mapping[Node, Array]) -> bool:
         """Take other data of the same shapes; return False if a gate takes another branch on them."""
+        self._taken = None
         for node, array in feeds.items():
             place = self._places.get(node)
             if place is None:
@@ -127,7 +132,7 @@ class Captured:
         for constant, place in self._constants:
             np.copyto(place, constant.value)
         try:
-            self._load()
+            self._compiled.load()
         except GuardError:
             return False
         return True
@@ -135,17 +140,30 @@ class Captured:
     def taker(self, data: Mapping[Node, Array]) -> Callable[[Array], bool]:
         """Return a function that takes rows of data, given by number, like `load`; the data are known to be finite."""
         copies: list[Callable[[Array], object]] = []
-        for node, array in data.items():
-            place = self._places.get(node)
-            if place is not None:
-                copies.append(_gather(array, place))
+        finish: Callable[[], object] = self._reload
 
         def take(rows: Array) -> bool:
+            nonlocal finish
+            if not copies:
+                # Only now: to make the tables, other data are written over those that were there.
+                pairs, finish = self._tables(data)
+                copies.extend(gather(table, place) for table, place in pairs)
+            self._taken = data, rows
             for copy in copies:
                 copy(rows)
-            return self._reload()
+            return finish() is not False
 
         return take
+
+    def _tables(self, data: Mapping[Node, Array]) -> tuple[list[tuple[Array, Array]], Callable[[], object]]:
+        """Return what is gathered when rows are taken, with its places, and what is to be done then."""
+        compiled = self._compiled
+        if compiled.gathered and not self._constants:
+            named = {self._names[node]: array for node, array in data.items() if node in self._places}
+            pairs = tables(compiled, named)
+            if pairs is not None:
+                return pairs, compiled.reload
+        return [(array, self._places[node]) for node, array in data.items() if node in self._places], self._reload
 
     def draw(self, rng: np.random.Generator) -> None:
         """Draw what is random."""
@@ -164,13 +182,7 @@ class Captured:
     def objective(self) -> Objective:
         """Return the objective on the present data."""
         feeds = {node: self._places.get(node, array) for node, array in self._objective.feeds.items()}
+        if self._taken is not None:
+            data, rows = self._taken
+            feeds |= {node: array[rows] for node, array in data.items()}
         return replace(self._objective, feeds=feeds)
-
-
-def _gather(array: Array, place: Array) -> Callable[[Array], object]:
-    """Return a function that writes rows of an array, given by number, into their place."""
-    if place.ndim == 2 and place.flags.f_contiguous and not place.flags.c_contiguous:
-        # Columns lie in one piece: so each is gathered by itself.
-        turned, to = np.ascontiguousarray(array.T), place.T
-        return lambda rows: turned.take(rows, 1, to, "clip")
-    return lambda rows: array.take(rows, 0, place, "clip")

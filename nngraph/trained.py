@@ -25,10 +25,10 @@ from nngraph.fitting import (
     check_callbacks,
     check_labels_seen,
     check_metrics,
-    check_optimizer,
     check_schedule,
     class_weights,
     held_out,
+    rule_of,
     validation_arrays,
 )
 from nngraph.flat import Flat
@@ -248,11 +248,15 @@ class TrainedModel(PrintedModel):
             instance(flag, bool, name)
         if clip_norm is not None:
             clip_norm = positive(clip_norm, "clip_norm")
-        check_optimizer(optimizer)
+        rule = rule_of(optimizer)
         check_schedule(schedule)
         measured = check_metrics(metrics)
         listeners = check_callbacks(callbacks)
         penalties = penalties_on(self.graph.parameters, list(self.parameters), penalty)
+        rate = not_negative(rule.rate, f"{type(rule).__name__}: rate")
+        flat = self._flat()
+        flat.read()
+        update = Update(flat, rule, penalties, clip_norm)
         rng = self._rng(random_state)
         train, held = self._data(X, y, validation, sample_weight, class_weight, rng)
         rows = len(train[self._X])
@@ -268,26 +272,24 @@ class TrainedModel(PrintedModel):
         if hasattr(schedule, "epoch_end") or hasattr(schedule, "fit_begin"):
             listeners.append(schedule)
 
-        flat, engine = self._flat(), self._learner(weighted=self._w in train)
-        flat.read()
+        engine = self._learner(weighted=self._w in train)
 
         def steps_on(data: Mapping[Node, Array]) -> Steps:
             return self._steps(self._objective(data), flat, engine, stays=size == rows)
 
         def rate_at(epoch: float) -> float:
-            assert schedule is not None and isinstance(optimizer, Optimizer)  # noqa: S101, PT018 - else not called
-            return optimizer.rate * not_negative(schedule(epoch, epochs), "the factor that the schedule gives")
+            assert schedule is not None  # noqa: S101 - else not called
+            return rate * not_negative(schedule(epoch, epochs), "the factor that the schedule gives")
 
         meter = Meter(self, train, held, measured, penalties, rate=isinstance(optimizer, Optimizer))
         batches = Batches(train, size, rng, steps_on, shuffle=shuffle, weights=train.get(self._w))
-        rule = GradientDescent(0) if isinstance(optimizer, ScipyMinimize) else optimizer
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             training = Training(
                 self,
                 flat,
                 batches,
-                Update(flat, rule, penalties, clip_norm),
-                not_negative(rule.rate, "the optimiser's rate") if schedule is None else rate_at,
+                update,
+                rate if schedule is None else rate_at,
                 epochs,
                 rng,
                 listeners=listeners,

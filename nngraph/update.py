@@ -74,10 +74,11 @@ class Update:
             if length > self._clip_norm:
                 np.multiply(gradient, self._clip_norm / length, gradient)
         self.step += 1
-        if rate != self._rate or not self._steady:
+        if not self._steady:
             for place, number in zip(self._numbers, self._optimizer.numbers(rate, self.step), strict=True):
                 place[()] = number
-            self._rate = rate
+        elif rate != self._rate:
+            self._numbers[0][()] = self._rate = rate
         self._run()
 
 

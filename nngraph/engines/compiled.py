@@ -1,4 +1,4 @@
-"""The built-in engine: a program as two Python functions that call NumPy with arrays laid out beforehand.
+"""The built-in engine: a program as Python functions that call NumPy with arrays laid out beforehand.
 
 `load` does what depends on the data alone, `step` what depends on the parameters, too. Nothing is allocated in a step
 that NumPy can write into a given array: each result has its place in a pool of memory, elementwise operations write
@@ -8,13 +8,14 @@ over an operand that is not needed any more, and views are made once.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from gates.arrays import Array
+from nngraph.engines.gathering import by_rows
 from nngraph.engines.layout import empty, order
 from nngraph.engines.lowering import lower
 from nngraph.engines.ones import with_ones
@@ -41,6 +42,8 @@ class Compiled:
     into : sequence of arrays or None, optional
         Where the outputs, in their order, are to be written; None for anywhere. They may be given arrays, too: such a
         one is written when its old value is not needed any more.
+    rows : collection of inputs, optional
+        Those that have a row for each example, if examples are to be gathered from more of them.
 
     Attributes
     ----------
@@ -50,10 +53,15 @@ class Compiled:
         Where each input lies. Write the data there, then call `load`, then `step`.
     outputs : list of arrays
         Where `step` leaves the outputs; the next step writes over them. Those of `into` are these arrays.
+    gathered : list of (variable, array)
+        What depends on each row of the data by itself, and where it lies: write it there, then call `reload`, then
+        `step`. Empty if that cannot be done.
+    guarded : bool
+        Whether gates asked something of the data.
     guards_by_rows : bool
         Whether what gates asked of the data holds for all rows if it holds for each part of them.
     source : str
-        The two functions.
+        The functions.
     buffer_bytes : int
         The memory of all buffers, constants included.
     """
@@ -64,11 +72,13 @@ class Compiled:
         varying: Iterable[Variable] = (),
         given: Mapping[Variable, Array] | None = None,
         into: Sequence[Array | None] = (),
+        rows: Collection[Variable] = (),
     ) -> None:
         given, varying = given or {}, set(varying)
         program = optimize(program)
         made = {operation.output: operation for operation in program.operations}
         answers = [(made[v].function if v in made else None, bool(answer)) for v, answer in program.guards]
+        self.guarded = bool(answers)
         self.guards_by_rows = all(answer in HOLDS_FOR_PARTS for answer in answers)
         # Twice, if one output is to be written to two places.
         wanted = list(zip(program.outputs, into, strict=False))
@@ -81,15 +91,21 @@ class Compiled:
         arrays |= {v: given[v] if v in given else beside[v] for v in program.inputs if v not in arrays}
         self.inputs = {str(v.name): array for v, array in arrays.items()}
         operations = [*data.operations, *steps.operations]
-        last = last_reads(operations, [*self.program.results, *data.outputs])
+        self.gathered: list[tuple[Variable, Array]] = []
+        apart = by_rows(data, steps, rows) if rows else None
+        last = last_reads(operations, [*self.program.results, *data.outputs, *(apart.gathered if apart else ())])
         # What the data alone decide is computed once; it is copied in every step, as places may be changed in between.
         late = {operation.output for operation in steps.operations}
         places = {v: place for v, place in wanted if place is not None and v in late and place.flags.c_contiguous}
         places = _through_views(places, steps.operations)
         places = _when_free(places, given, operations, last) | beside
         writer = Writer({**self.program.constants, **arrays}, places, last)
+        again: list[str] = []
         for i, operation in enumerate(data.operations):
+            before = len(writer.lines)
             writer.place(operation, i)
+            if apart is not None and operation in apart.rest:
+                again += writer.lines[before:]
         load, writer.lines = writer.lines, []
         for i, operation in enumerate(steps.operations, start=len(data.operations)):
             writer.place(operation, i)
@@ -98,21 +114,31 @@ class Compiled:
             if place is not None and (found is None or not np.may_share_memory(found, place)):
                 writer.copy(variable, place)
         self._guards, self._writer, self._into = self.program.guards, writer, tuple(into)
-        declared = [f"global {', '.join(writer.assigned)}"] if writer.assigned else []
-        functions = {"load": [*declared, *load], "step": [*declared, *writer.lines]}
-        self.source = "\n".join(
-            "\n    ".join([f"def {name}():", *(lines or ["pass"])]) + "\n" for name, lines in functions.items()
-        )
-        exec(compile(self.source, "<program>", "exec"), writer.namespace)  # noqa: S102 - our own text
-        self._load, self.step = writer.namespace["load"], writer.namespace["step"]
-        if self.program.quiet:
-            self.step = np.errstate(all="ignore")(self.step)
-        if self.program.quiet or self._guards:
-            # What a gate refuses, such as weights that add up to zero, is computed to its end before it is asked.
-            self._load = np.errstate(all="ignore")(self._load)
+        # What each row by itself decides can be gathered where it has a place.
+        if apart is not None and all(v in writer.arrays for v in apart.gathered):
+            self.gathered = [(v, writer.arrays[v]) for v in apart.gathered]
+        self.source = self._write({"load": load, "step": writer.lines, "reload": again})
         own = [array for v, array in arrays.items() if v not in given and v not in beside]
         fixed = sum(a.nbytes for a in (*own, *self.program.constants.values()))
         self.buffer_bytes = writer.pool.bytes + beside_bytes + fixed
+
+    def _write(self, functions: Mapping[str, Sequence[str]]) -> str:
+        """Make the functions of their lines; return their text."""
+        namespace, assigned = self._writer.namespace, self._writer.assigned
+        declared = [f"global {', '.join(assigned)}"] if assigned else []
+        source = "\n".join(
+            "\n    ".join([f"def {name}():", *declared, *(lines or ["pass"])]) + "\n"
+            for name, lines in functions.items()
+        )
+        exec(compile(source, "<program>", "exec"), namespace)  # noqa: S102 - our own text
+        self._load, self.step, self.reload = namespace["load"], namespace["step"], namespace["reload"]
+        if self.program.quiet:
+            self.step = np.errstate(all="ignore")(self.step)
+            self.reload = np.errstate(all="ignore")(self.reload)
+        if self.program.quiet or self._guards:
+            # What a gate refuses, such as weights that add up to zero, is computed to its end before it is asked.
+            self._load = np.errstate(all="ignore")(self._load)
+        return source
 
     def report(self) -> ProgramReport:
         """Report what the program costs as it is run, and the memory of its buffers."""

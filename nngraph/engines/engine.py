@@ -20,7 +20,7 @@ from nngraph.engines.layout import fits
 from nngraph.engines.rows import independent
 from nngraph.engines.settings import state
 from nngraph.graph import Graph
-from nngraph.nodes import Constant, Node, Parameter, Random, Running
+from nngraph.nodes import Constant, Input, Node, Parameter, Random, Running
 from nngraph.program.program import GuardError
 
 # How many programs one engine keeps, and how many bytes of buffers.
@@ -104,7 +104,7 @@ class Engine:
             reason = comparison.of_recording(recording)
             if reason is None:
                 # Only now, so that its buffers are not there beside all the values that the graph keeps.
-                compiled = self._fill(self._compile(recording, in_place), feeds)
+                compiled = self._fill(self._compile(recording, in_place, stays=stays), feeds)
                 reason = comparison.of_compiled(recording, compiled)
         except ImpureError as error:
             reason = str(error)
@@ -186,7 +186,7 @@ class Engine:
                 return record_forward(self.graph, feeds)
             return record_gradient(self.graph, feeds, self.scale)
 
-    def _compile(self, recording: Recording, in_place: Mapping[Node, Array]) -> Compiled:
+    def _compile(self, recording: Recording, in_place: Mapping[Node, Array], *, stays: bool) -> Compiled:
         program = recording.program
         nodes = {variable: self.graph.nodes[self.graph.position(str(variable.name))] for variable in program.inputs}
         given = {v: in_place[node] for v, node in nodes.items() if node in in_place}
@@ -197,7 +197,9 @@ class Engine:
             loss = np.empty((), self.graph.parameters[0].value.dtype)
             into = [loss, *(self._gradient[p] for p in self.graph.parameters)]
             into += [self._statistics.get(node) for node in self.graph.running]
-        return Compiled(program, varying, given, into)
+        # Of data that stay no rows are taken.
+        rows = [] if stays else [v for v, node in nodes.items() if isinstance(node, Input)]
+        return Compiled(program, varying, given, into, rows)
 
     def _fill(self, compiled: Compiled, feeds: Mapping[Node, Array]) -> Compiled:
         """Write the data into a program's inputs, and compute what depends on them alone."""

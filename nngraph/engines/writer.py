@@ -208,11 +208,14 @@ class Writer(Namespace):
             return True
         if not named and self._by_columns(function, operation, out):
             return True
-        # NumPy warns of a third positional argument of some.
+        self._ufunc_line(function, parts, self.name(output), **named)
+        return True
+
+    def _ufunc_line(self, function: np.ufunc, parts: Sequence[str], out: str, **named: str) -> None:
+        # NumPy warns of a third positional argument of some; of the others it is the fastest way.
         by_name = "out=" if function in (np.maximum, np.minimum, np.fmax, np.fmin) else ""
         text = "".join(f", {key}={value}" for key, value in named.items())
-        self.lines.append(f"{self.bind(function)}({', '.join(parts)}, {by_name}{self.name(output)}{text})")
-        return True
+        self.lines.append(f"{self.bind(function)}({', '.join(parts)}, {by_name}{out}{text})")
 
     def _by_columns(self, function: np.ufunc, operation: Operation, out: Array) -> bool:
         """Write a call for every column, where one number per row meets a few columns: NumPy broadcasts slowly."""
@@ -223,9 +226,10 @@ class Writer(Namespace):
         if not fits or n > MANY_ROWS or not out.flags.f_contiguous:
             return False
         for j in range(k):
-            parts = [x[:, j if x.shape[1] > 1 else 0] for x in operands if x is not None]
-            texts = [self.bind(part, "column") for part in (*parts, out[:, j])]
-            self.lines.append("{}({}, {}, out={})".format(self.bind(function), *texts))
+            # One view where it writes over an operand: NumPy looks long at two of the same memory.
+            columns = {id(x): x[:, j if x.shape[1] > 1 else 0] for x in (*operands, out) if x is not None}
+            *parts, to = (self.bind(columns[id(x)], "column") for x in (*operands, out) if x is not None)
+            self._ufunc_line(function, parts, to)
         return True
 
     def _dot(self, factors: Sequence[Any], out: Array) -> bool:
@@ -259,8 +263,8 @@ class Writer(Namespace):
             columns = [array[:, j] for j in range(array.shape[1])]
             joined = columns[0]
             for column in columns[1:]:
-                parts = (self.bind(part, "column") for part in (joined, column, out))
-                self.lines.append("{}({}, {}, out={})".format(self.bind(ufunc), *parts))
+                *parts, to = (self.bind(part, "column") for part in (joined, column, out))
+                self._ufunc_line(ufunc, parts, to)
                 joined = out
             return True
         length = int(np.prod([array.shape[a] for a in axes]))

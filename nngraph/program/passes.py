@@ -14,7 +14,7 @@ from nngraph.program.program import Operation, Program, Variable, leaves
 
 def optimize(program: Program) -> Program:
     """Apply all passes."""
-    for step in (share, fold, simplify, share, drop):
+    for step in (share, fold, shrink, simplify, share, drop):
         program = step(program)
     return program
 
@@ -78,6 +78,28 @@ def fold(program: Program) -> Program:
         else:
             constants[operation.output] = np.asarray(operation.run(constants))
     return program.after("fold constants", kept, constants=constants)
+
+
+def shrink(program: Program) -> Program:
+    """Let constants whose elements are all the same number be that number, where another operand has the shape."""
+    constants, numbers, kept = dict(program.constants), dict[Variable, Variable](), []
+    for given in program.operations:
+        shapes = [v.shape for v in given.variables if v not in program.constants]
+        elementwise = isinstance(given.function, np.ufunc) and not given.function.signature
+        if not elementwise or given.output.shape is None or given.output.shape not in shapes:
+            kept.append(given)
+            continue
+        for v in given.variables:
+            if v not in numbers and v.shape and _is_one_number(constants.get(v)):
+                numbers[v] = Variable((), v.dtype)
+                constants[numbers[v]] = np.array(constants[v].flat[0])
+        kept.append(given.substitute(numbers))
+    return program.after("constants of one number", kept, constants=constants)
+
+
+def _is_one_number(constant: Array | None) -> bool:
+    # Zeros may have two signs.
+    return constant is not None and constant.size > 0 and bool((constant == (constant.flat[0] or np.nan)).all())
 
 
 def simplify(program: Program) -> Program:
