@@ -28,7 +28,8 @@ test-oldest:
 figures: $(VENV)/installed
 	$(BIN)/python demos/moons.py --output docs/figures/moons.png
 	$(BIN)/python demos/custom_gate.py --output docs/figures/custom_gate.png
-	for demo in initializers hidden_layer xor seven_segments or_gate validation scaling; do \
+	for demo in initializers hidden_layer xor seven_segments or_gate validation scaling optimizers spirals \
+			dropout_batch_norm conjugate_gradients handwritten_digits ensemble; do \
 		$(BIN)/python demos/$$demo.py --output docs/figures/$$demo.png || exit 1; \
 	done
 
