@@ -13,7 +13,7 @@ from gates.contract import Gate, run_forward
 from gates.layers import Tanh
 from gates.losses import OutputGate
 from gates.outputs import Softmax
-from nngraph.architecture import Dense, chain
+from nngraph.architecture import Layer, chain
 from nngraph.engines.engine import Engine, block_rows
 from nngraph.fitting import sample_weights
 from nngraph.graph import Graph, Values
@@ -29,8 +29,9 @@ class Model(TrainedModel):
     Parameters
     ----------
     architecture : sequence, or node
-        Widths, ``[2, 3, 2]``: two features, three hidden units, two scores; or an input width followed by `Dense`
-        specifications (and widths); or the scores node of a graph built by hand, with one `Input`.
+        Widths, ``[2, 3, 2]``: two features, three hidden units, two scores; or an input width followed by layers:
+        widths, `Dense`, `Dropout`, `BatchNorm`, `LayerNorm`, and gates of one input; or the scores node of a graph
+        built by hand, with one `Input`.
     layer : Gate, default=Tanh()
         The activation of the hidden layers that are given by a width.
     last_layer : Gate or None, default=None
@@ -80,7 +81,7 @@ class Model(TrainedModel):
 
     def __init__(
         self,
-        architecture: Sequence[int | Dense] | Node,
+        architecture: Sequence[Layer] | Node,
         *,
         layer: Gate = Tanh(),
         last_layer: Gate | None = None,

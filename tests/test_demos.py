@@ -187,3 +187,16 @@ def test_configurable_refuses_bad_options(options, message, tmp_path):
     complaint = run("configurable.py", *options, cwd=tmp_path, code=2)
     assert message in complaint
     assert "Traceback" not in complaint
+
+
+def test_the_page_shows_every_demo():
+    """demos/README.md has every demo once, with the picture that `make figures` makes; no link leads nowhere."""
+    page = (DEMOS / "README.md").read_text(encoding="utf-8")
+    makefile = (DEMOS.parent / "Makefile").read_text(encoding="utf-8").replace("\\\n", "")
+    figures = re.search(r"^FIGURES := (.*)$", makefile, flags=re.MULTILINE).group(1).split()
+    assert sorted(re.findall(r"\[`(\w+)\.py`\]\(\1\.py\)", page)) == sorted(path.stem for path in DEMOS.glob("*.py"))
+    shown = re.findall(r'<img src="\.\./docs/figures/(\w+)\.png"', page)
+    assert sorted(shown) == sorted([*figures, "handwritten_mnist"])
+    for name in figures:
+        assert (DEMOS.parent / "docs" / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert (DEMOS / f"{name}.py").exists()
