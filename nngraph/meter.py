@@ -70,7 +70,7 @@ class Meter:
         if self._rate:
             row["rate"] = training.rate
         row["seconds"] = time.perf_counter() - self._start
-        for prefix, feeds, arrays in self._parts:
+        for prefix, feeds, arrays in self._parts if self.predicts else ():
             if prefix:
                 row["validation_loss"] = self._model.loss_on(feeds)
             if self._metrics:

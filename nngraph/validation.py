@@ -27,8 +27,9 @@ def whole_number(value: Any, what: str, at_least: int) -> int:
 
 def not_negative(value: Any, what: str) -> float:
     """Return `value` as a float; raise ValueError unless it is finite and not negative."""
+    # First what it mostly is: a schedule's factor is looked at in every step.
     if type(value) is float and 0 <= value < math.inf:
-        return value  # soon, as a schedule's factor is looked at in every step
+        return value
     try:
         number = None if isinstance(value, str | bytes | bool | np.bool) else float(value)
     except OverflowError:
