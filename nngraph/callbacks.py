@@ -29,7 +29,8 @@ class EarlyStopping(Callback):
     min_delta : float, default=0.0
         By how much a value must be better than the best before it to count.
     mode : {"min", "max"} or None, default=None
-        Whether less or more is better; None for less of what ends in "loss" or is called "objective", else more.
+        Whether less or more is better; None for less of what ends in "loss" or "error", or is called "objective",
+        and else more.
     restore_best : bool, default=True
         Whether the weights (and running averages) of the best epoch are brought back at the end, however it ends.
 
@@ -70,8 +71,7 @@ class EarlyStopping(Callback):
     def fit_begin(self, training: Training) -> None:
         """Forget earlier trainings."""
         self._monitor = training.monitored(self.monitor, "EarlyStopping")
-        less = self._monitor.endswith("loss") or self._monitor == "objective"
-        self._sign = 1.0 if self.mode == "min" or (self.mode is None and less) else -1.0
+        self._sign = _sign(self._monitor, self.mode)
         self.best_epoch, self.best = None, math.nan
         self._weights = None
 
@@ -91,6 +91,12 @@ class EarlyStopping(Callback):
         if self._weights is not None:
             training.restore(self._weights)
             self._weights = None
+
+
+def _sign(monitor: str, mode: str | None) -> float:
+    """Return 1 if less of a column is better, -1 if more is; by its name, unless somebody says so."""
+    less = monitor.endswith(("loss", "error")) or monitor == "objective"
+    return 1.0 if mode == "min" or (mode is None and less) else -1.0
 
 
 class TimeLimit(Callback):
@@ -139,8 +145,7 @@ class Target(Callback):
     def fit_begin(self, training: Training) -> None:
         """Look whether it is measured."""
         training.monitored(self.monitor, "Target")
-        less = self.monitor.endswith("loss") or self.monitor == "objective"
-        self._sign = 1.0 if self.mode == "min" or (self.mode is None and less) else -1.0
+        self._sign = _sign(self.monitor, self.mode)
 
     def epoch_end(self, training: Training) -> None:
         """Compare."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node, Running
 from nngraph.program.recorded import RecordedProgram
 from nngraph.steps import with_random
-from nngraph.summary import Summary, summarize
 from nngraph.validation import whole_number
+
+if TYPE_CHECKING:
+    from nngraph.summary import Summary
 
 
 class PrintedModel:
@@ -81,7 +84,10 @@ class PrintedModel:
                 raise ValueError("the shapes of a graph built by hand are not known: give some examples X")
             if X is not None and y is None:
                 y = self._some_targets(self._rows(X))
-            return summarize(self._scorer, self.graph, self._scale, self._examples(X, y), batch_size)
+            # Loaded when somebody asks: it takes a tenth of the time of the import.
+            module = importlib.import_module("nngraph.summary")
+            found: Summary = module.summarize(self._scorer, self.graph, self._scale, self._examples(X, y), batch_size)
+            return found
 
     def program(self, X: Any, y: Any) -> RecordedProgram:
         """Return what `train` records on these data: the loss and every parameter's gradient as array operations.

@@ -181,8 +181,9 @@ class TrainedModel(LearningModel):
         epochs : int, default=100
             How many times to go through all examples.
         batch_size : int, optional
-            How many examples a step takes, by default 32, or all if there are fewer; ``len(X)`` for full batches. The
-            last batch of an epoch has what is left.
+            How many examples a step takes, by default 32, or all if there are fewer (and a little less where one example
+            would be a batch alone, to be normalised); ``len(X)`` for full batches. The last batch of an epoch has what
+            is left.
         optimizer : Optimizer or ScipyMinimize, default=Adam()
             What becomes of the gradient, with the learning rate, see `nngraph.optimizers`.
         schedule : callable, optional
@@ -348,6 +349,10 @@ class TrainedModel(LearningModel):
         if batch_size is not None and size > given:
             raise ValueError(f"batch_size must be at most the number of examples, {given}, got {size}")
         size = min(size, rows)
+        if batch_size is None and any(node.unbiased for node in self.graph.running):
+            # So that no example is alone.
+            while size > 2 and rows % size == 1:
+                size -= 1
         if 1 in (size, rows % size) and any(node.unbiased for node in self.graph.running):
             raise ValueError(
                 f"batch normalisation needs two or more rows in every batch, but with batch_size={size} one of the "

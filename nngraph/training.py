@@ -164,7 +164,7 @@ class Training:
     # --- What callbacks may ask for ----------------------------------------------------------------------------------
 
     def stop(self, reason: str) -> None:
-        """End the training after the present step (in `batch_end`) or epoch."""
+        """End the training: after the present step (in `batch_end`) or epoch, or before any (when one begins)."""
         self._reason = self._reason or str(reason)
 
     @property
@@ -228,6 +228,8 @@ class Training:
                 self._fresh = computed is None
                 if self._epoch_begin:
                     self.begin_epoch()
+                if self._reason:
+                    break
                 for steps, rows, share in batches:
                     for call in batch_begin:
                         call(self)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gates import SquaredError
-from nngraph import BatchNorm, DivergenceError, Dropout, Model
+from nngraph import BatchNorm, Dense, DivergenceError, Dropout, Model
 from nngraph.callbacks import Callback, CSVLog, EarlyStopping, ProgressBar, Target, TimeLimit
 from nngraph.optimizers import Adam, GradientDescent, ScipyMinimize
 from nngraph.schedules import Plateau, WarmUp
@@ -532,3 +532,56 @@ def test_a_schedule_that_hears_of_the_beginning_only():
 
     net().fit(X, Y, epochs=2, schedule=Own())
     assert heard == [2]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "best"), [("max_error", min), ("accuracy", max), ("loss", min), ("zero_one_loss", min)]
+)
+def test_what_is_better_is_known_by_its_name(monitor, best):
+    """Less of a loss and of an error, more of everything else."""
+
+    def measured(*_):
+        return float(np.random.default_rng(len(values)).random())
+
+    values = []
+    measured.__name__ = monitor
+    stopping = EarlyStopping(patience=50, monitor=monitor)
+    metrics = [measured] if monitor.startswith(("max", "zero")) else ["accuracy"]
+    history = Model([2, 3, 2], random_state=0).fit(
+        [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 1], epochs=5, metrics=metrics, callbacks=[stopping]
+    )
+    assert stopping.best == best(history[monitor])
+
+
+@pytest.mark.parametrize("event", ["fit_begin", "epoch_begin"])
+@pytest.mark.parametrize("size", [1, 4])
+def test_stop_before_a_step(event, size):
+    """Who stops when something begins, stops it before a step is taken."""
+
+    class Stop(Callback):
+        pass
+
+    setattr(Stop, event, lambda _self, training: training.stop("enough") if training.epoch == len(steps) // 4 else None)
+    steps, model = [], Model([2, 3, 2], random_state=0)
+    before = [array.tobytes() for array in model.parameters.values()]
+    history = model.fit(
+        [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 1], epochs=5, batch_size=size, callbacks=[Stop()]
+    )
+    assert (history.epochs, history.stopped) == (0, "enough")
+    assert [array.tobytes() for array in model.parameters.values()] == before
+
+
+@pytest.mark.parametrize("rows", [2, 3, 33, 65, 97, 32 * 31 + 1])
+def test_default_batches_leave_nobody_alone(rows):
+    """By default no batch of a batch normalisation has a single row."""
+
+    class Rows(Callback):
+        def epoch_end(self, training):
+            self.batches = training.batches
+
+    rng, counted = np.random.default_rng(0), Rows()
+    X = rng.normal(size=(rows, 2))
+    Model([2, Dense(3), BatchNorm(), 2], random_state=0).fit(
+        X, (X[:, 0] > 0).astype(int), epochs=1, callbacks=[counted]
+    )
+    assert counted.batches <= rows / 2
