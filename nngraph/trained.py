@@ -181,8 +181,8 @@ class TrainedModel(LearningModel):
         epochs : int, default=100
             How many times to go through all examples.
         batch_size : int, optional
-            How many examples a step takes, by default 32, or all if there are fewer (and a little less where one example
-            would be a batch alone, to be normalised); ``len(X)`` for full batches. The last batch of an epoch has what
+            How many examples a step takes, by default 32, or all if there are fewer (and a little less where a single
+            example would be a batch to be normalised); ``len(X)`` for full batches. The last batch of an epoch has what
             is left.
         optimizer : Optimizer or ScipyMinimize, default=Adam()
             What becomes of the gradient, with the learning rate, see `nngraph.optimizers`.
