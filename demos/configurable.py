@@ -51,6 +51,8 @@ def main() -> None:
         parser.error("cross-entropy needs probabilities: leave out --no-softmax, or take --loss squared")
     if len(options.layers) not in (1, len(options.hidden)):
         parser.error(f"--layers needs one activation, or one for each of the {len(options.hidden)} hidden layers")
+    if options.data and not options.data.is_file():
+        parser.error(f"there is no file {options.data}")
     if options.data:
         table = np.genfromtxt(options.data, delimiter=",", skip_header=1, dtype=str)
         X, y = table[:, :-1].astype(float), table[:, -1]
@@ -68,7 +70,8 @@ def main() -> None:
     targets = np.eye(len(names))[labels] if squared else labels
     try:
         hidden = [Dense(width, LAYERS[name]) for width, name in zip(options.hidden, chosen, strict=True)]
-        between = [part for dense in hidden for part in (dense, Dropout(options.dropout))]
+        dropout = [Dropout(options.dropout)] if options.dropout else []
+        between = [part for dense in hidden for part in (dense, *dropout)]
         model = Model(
             [X.shape[1], *between, last],
             output=gates.SquaredError() if squared else gates.Softmax(),

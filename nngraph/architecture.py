@@ -224,9 +224,10 @@ def _specification(item: Any, layer: Gate) -> Any:
     if isinstance(item, Gate):
         check_layer(item)
         return item
-    for kind in (Dropout, BatchNorm, LayerNorm, Gate):
+    for kind in (Dense, Dropout, BatchNorm, LayerNorm, Gate):
         if isinstance(item, type) and issubclass(item, kind):
-            raise GraphError(f"an architecture has instances, got {item!r}; write {item.__name__}()")
+            width = "width" if kind is Dense else ""
+            raise GraphError(f"an architecture has instances, got {item!r}; write {item.__name__}({width})")
     return Dense(item, layer)
 
 

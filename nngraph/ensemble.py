@@ -69,6 +69,8 @@ class Ensemble:
     ) -> list[History]:
         """Train every model on the same examples, several at a time in processes of their own.
 
+        Callbacks are copied into the processes: read the histories, not the callbacks.
+
         Parameters
         ----------
         X, y

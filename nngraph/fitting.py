@@ -12,8 +12,8 @@ import numpy as np
 from gates.arrays import Array, as_array, first
 from nngraph.graph import Graph
 from nngraph.optimizers import GradientDescent, Optimizer, ScipyMinimize
-from nngraph.training import Callback
-from nngraph.validation import finite, fraction, instance, not_negative, positive
+from nngraph.training import EVENTS, Callback
+from nngraph.validation import finite, instance, not_negative
 
 Metric: TypeAlias = Callable[[Any, Any], Any]
 
@@ -69,7 +69,9 @@ def held_out(share: Any, y: Array, labels: bool, rng: np.random.Generator) -> tu
 
     Of several columns of labels there may be too many combinations for that: then it is left to chance.
     """
-    share = positive(fraction(share, "validation, as the fraction to hold out,"), "validation")
+    if not 0 < share < 1:
+        advice = f"; write {share / 100:g} for {share:g} percent" if 1 < share < 100 else ""
+        raise ValueError(f"validation, as the fraction to hold out, must be above 0 and below 1, got {share!r}{advice}")
     # Loaded when it is needed: it takes longer than all of nngraph.
     split = importlib.import_module("sklearn.model_selection").train_test_split
     # Of a copy: a training that is refused later has drawn nothing.
@@ -101,7 +103,11 @@ def rule_of(optimizer: Any) -> Optimizer:
             "optimizer must be an Optimizer such as Adam(0.001), or ScipyMinimize('L-BFGS-B'), "
             f"got {optimizer!r}{advice}"
         )
-    return GradientDescent(0) if isinstance(optimizer, ScipyMinimize) else optimizer
+    if isinstance(optimizer, ScipyMinimize):
+        return GradientDescent(0)
+    if not hasattr(optimizer, "rate"):
+        raise ValueError(f"{type(optimizer).__name__} has no rate: call super().__init__(rate) in its __init__")
+    return optimizer
 
 
 def check_alone(optimizer: ScipyMinimize, given: Mapping[str, Any], graph: Graph) -> None:
@@ -126,6 +132,11 @@ def check_callbacks(callbacks: Any) -> list[Any]:
         raise ValueError(f"callbacks must be a list of them, got {callbacks!r}")
     for callback in callbacks:
         instance(callback, Callback, "a callback")
+        for name in dir(callback):
+            event = name.endswith(("_begin", "_end", "_begins", "_ends")) or name.startswith("on_")
+            if event and name[0] != "_" and name not in EVENTS:
+                kind = type(callback).__name__
+                raise ValueError(f"{kind}.{name} would never be called: the events are {', '.join(EVENTS)}")
     if len({id(callback) for callback in callbacks}) < len(callbacks):
         raise ValueError(f"a callback is given twice: {callbacks!r}")
     return list(callbacks)
@@ -159,6 +170,11 @@ def accuracy(y: Array, predictions: Array) -> float:
 
 def check_accuracy(y: Array, predictions: Array) -> None:
     """Raise ValueError if what is predicted for some rows is nothing that their targets could be compared with."""
+    if predictions.dtype.kind == "f":
+        raise ValueError(
+            "the accuracy compares labels, and this output predicts numbers; give a function of targets and "
+            "predictions in metrics=..., such as scikit-learn's r2_score"
+        )
     if predictions.size != y[: len(predictions)].size:
         raise ValueError(
             f"the accuracy compares targets of shape {y.shape[1:]} in each row with predictions of shape "

@@ -11,7 +11,7 @@ import numpy as np
 
 from gates.arrays import Array
 from nngraph.nodes import Parameter
-from nngraph.validation import instance, not_negative
+from nngraph.validation import not_negative
 
 
 @dataclass(frozen=True)
@@ -131,4 +131,5 @@ def penalties_on(
 def _check(penalty: Any, what: str) -> None:
     if isinstance(penalty, int | float) and not isinstance(penalty, bool):
         raise ValueError(f"{what} must be L1(...), L2(...) or ElasticNet(...), got {penalty!r}; write L2({penalty!r})")
-    instance(penalty, ElasticNet, what)
+    if not isinstance(penalty, ElasticNet):
+        raise ValueError(f"{what} must be L1(...), L2(...) or ElasticNet(...), got {penalty!r}; such as L2(0.001)")

@@ -229,6 +229,7 @@ class TrainedModel(LearningModel):
         -----
         UserWarning
             If interrupted with Ctrl-C: the model has the weights of the last step, or the best if a callback says so.
+            If the loss has doubled from the first epoch to the last.
         """
         epochs = whole_number(epochs, "epochs", 0)
         for flag, name in ((shuffle, "shuffle"), (progress, "progress")):
@@ -292,6 +293,10 @@ class TrainedModel(LearningModel):
         if training.interrupted:
             done = f"Training was interrupted after {history.epochs} of {epochs} epochs"
             warnings.warn(f"{done}; the model keeps what it learned.", stacklevel=2)
+        elif history.epochs > 1 and history["loss"][-1] > 2 * history["loss"][0] + 1e-6:
+            worse = f"the loss rose from {history['loss'][0]:.4g} to {history['loss'][-1]:.4g}"
+            advice = f" {FIT_ADVICE.format(training.rate)}." if isinstance(optimizer, Optimizer) else ""
+            warnings.warn(f"Training made the model worse: {worse}.{advice}", stacklevel=2)
         return history
 
     def descent(
@@ -381,8 +386,9 @@ class TrainedModel(LearningModel):
             kept, out = held_out(validation, train[self._y], labels, rng)
             train, held = ({node: array[rows] for node, array in train.items()} for rows in (kept, out))
         elif validation is not None:
+            arrays = validation_arrays(validation)
             try:
-                held = self._feeds(*validation_arrays(validation))
+                held = self._feeds(*arrays)
                 self._look_at(held)
             except ValueError as error:
                 raise type(error)(f"validation: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -33,6 +34,10 @@ class Callback:
     ...         if training.epoch % self.epochs == 0:
     ...             print(training.epoch, training.history.last("loss"))
     """
+
+    def __repr__(self) -> str:
+        settings = (f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_")
+        return f"{type(self).__name__}({', '.join(settings)})"
 
     def fit_begin(self, training: Training) -> None:
         """Before the first epoch; what raises here stops the training before any work."""
@@ -185,8 +190,11 @@ class Training:
         """Return the column that a callback asks for, "validation_loss" for None; raise ValueError if there is none."""
         found = name or "validation_loss"
         if found not in self.columns:
-            advice = ""
-            if found.startswith("validation_"):
+            close = difflib.get_close_matches(found.replace("val_", "validation_"), self.columns, n=1)
+            advice = f"; did you mean {close[0]!r}?" if close else ""
+            if close:
+                pass
+            elif found.startswith("validation_"):
                 advice = "; give validation=(X_val, y_val), or a fraction to hold out such as validation=0.2"
             elif found != "objective":
                 advice = "; give it in metrics=..."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,11 @@ class Update:
     ) -> None:
         self._gradient, self._clip_norm = flat.gradient, clip_norm
         self._optimizer, self.step = optimizer, 0
-        self.state = tuple(np.array(part) for part in optimizer.start(flat.theta.copy()))
+        start = optimizer.start(flat.theta.copy())
+        if not isinstance(start, tuple):
+            what = f"{type(optimizer).__name__}.start must return a tuple of arrays like theta"
+            raise ValueError(f"{what}, got {type(start).__name__}; one array is (array,)")
+        self.state = tuple(np.array(part) for part in start)
         self._pulls = _pulls(flat, penalties)
         self._rate = math.nan
         # As arrays of the parameters' dtype: a Python float is converted anew in every call.
@@ -130,7 +135,7 @@ def _in_place(
     for array in shown:
         array.flags.writeable = False
     # A rule that raises, writes into what it gets, or gives something else, does so here.
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), _pure(optimizer):
         results(optimizer, shown, len(targets))
     names = [f"given {i}" for i in range(len(given))]
     try:
@@ -160,6 +165,28 @@ def _in_place(
     for array, value in zip(given, kept, strict=True):
         array[...] = value
     return compiled.step if close else as_it_is
+
+
+@contextlib.contextmanager
+def _pure(optimizer: Optimizer) -> Iterator[None]:
+    """Raise ValueError, with what to do, if a rule writes into its arguments or changes its attributes."""
+    name, before = type(optimizer).__name__, dict(vars(optimizer))
+    try:
+        yield
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise ValueError(f"{name}.update writes into an argument ({error}); return new arrays instead") from error
+    finally:
+        after = dict(vars(optimizer))
+        vars(optimizer).clear()
+        vars(optimizer).update(before)
+    changed = sorted(key for key in {*before, *after} if before.get(key) is not after.get(key))
+    if changed:
+        raise ValueError(
+            f"{name}.update changes self.{changed[0]}, but settings stay as they are: what is remembered of each "
+            "element goes into start(theta) and into what update returns, what is counted into numbers(rate, step)"
+        )
 
 
 def results(optimizer: Optimizer, given: Sequence[Any], count: int) -> tuple[Any, ...]:

@@ -66,6 +66,49 @@ def metric(name):
     return found
 
 
+class Misspelt(Callback):
+    """A callback with a method that nobody calls."""
+
+    def on_epoch_end(self, training):
+        """Is never called."""
+
+
+class Counting(GradientDescent):
+    """An optimiser that counts its steps itself."""
+
+    t = 0
+
+    def update(self, theta, gradient, rate):
+        self.t += 1
+        return theta - rate / self.t * gradient
+
+
+class Remembering(GradientDescent):
+    """An optimiser that keeps what it should hand back."""
+
+    def __init__(self):
+        super().__init__(0.1)
+        self.m = 0.0
+
+    def update(self, theta, gradient, rate):
+        self.m = 0.9 * self.m + gradient
+        return theta - rate * self.m
+
+
+class Rateless(GradientDescent):
+    """An optimiser that forgot super().__init__()."""
+
+    def __init__(self):
+        pass
+
+
+class Starting(GradientDescent):
+    """An optimiser whose state is an array."""
+
+    def start(self, theta):
+        return np.zeros_like(theta)
+
+
 class Writing(GradientDescent):
     """An optimiser that writes into theta."""
 
@@ -147,7 +190,7 @@ FIT = {
     "schedule none": (plain, {"schedule": lambda *_: None}, ["factor that the schedule gives", "None"]),
     # Penalties.
     "penalty number": (plain, {"penalty": 0.01}, ["penalty must be L1(...), L2(...)", "write L2(0.01)"]),
-    "penalty class": (plain, {"penalty": L2}, ["penalty must be an instance of ElasticNet", "L2"]),
+    "penalty class": (plain, {"penalty": L2}, ["penalty must be L1(...), L2(...)", "such as L2(0.001)"]),
     "penalty bool": (plain, {"penalty": True}, ["penalty must be", "True"]),
     "penalty word": (plain, {"penalty": "l2"}, ["penalty must be", "'l2'"]),
     "penalty list": (plain, {"penalty": [L2(0.1)]}, ["penalty must be", "L2(0.1)"]),
@@ -222,7 +265,19 @@ FIT = {
         ["sample_weight times class_weight must be finite"],
     ),
     # Validation.
-    "validation 0": (plain, {"validation": 0.0}, ["validation", "greater than 0"]),
+    "validation 0": (plain, {"validation": 0.0}, ["validation", "above 0 and below 1", "0.0"]),
+    "validation in percent": (plain, {"validation": 20}, ["above 0 and below 1, got 20", "write 0.2 for 20 percent"]),
+    "accuracy of numbers": (regression, {"y": X[:, 0], "metrics": ["accuracy"]}, ["predicts numbers", "r2_score"]),
+    "callback whose event is no event": (plain, {"callbacks": [Misspelt()]}, ["Misspelt.on_epoch_end", "epoch_end"]),
+    "monitor of other libraries": (
+        plain,
+        {"callbacks": [EarlyStopping(monitor="val_loss")]},
+        ["did you mean 'validation_loss'?"],
+    ),
+    "optimizer that counts": (plain, {"optimizer": Counting()}, ["Counting.update changes self.t", "numbers(rate"]),
+    "optimizer that remembers": (plain, {"optimizer": Remembering()}, ["Remembering.update changes self.m", "start"]),
+    "optimizer that forgot its rate": (plain, {"optimizer": Rateless()}, ["Rateless has no rate", "super().__init__"]),
+    "optimizer with a start that is no tuple": (plain, {"optimizer": Starting()}, ["Starting.start", "(array,)"]),
     "validation 1": (plain, {"validation": 1.0}, ["validation", "below 1", "1.0"]),
     "validation negative": (plain, {"validation": -0.2}, ["validation", "-0.2"]),
     "validation nan": (plain, {"validation": NAN}, ["validation", "nan"]),
