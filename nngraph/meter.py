@@ -66,7 +66,9 @@ class Meter:
         if self._penalties:
             # Those with which the epoch's first loss was computed.
             theta = training.kept[1]
-            row["objective"] = loss + sum([penalty.value(theta[part]) for penalty, part in self._penalties])
+            for penalty, part in self._penalties:
+                loss += penalty.value(theta[part])
+            row["objective"] = loss
         if self._rate:
             row["rate"] = training.rate
         row["seconds"] = time.perf_counter() - self._start

@@ -44,9 +44,12 @@ class ElasticNet:
     def value(self, W: Array) -> float:
         """Return the penalty of an array."""
         # Skipped where it is zero: the square of a large weight may overflow.
-        flat = W.reshape(-1)
-        absolute = self.l1 * float(np.add.reduce(np.abs(flat))) if self.l1 else 0.0
-        return absolute + (self.l2 / 2 * float(flat.dot(flat)) if self.l2 else 0.0)
+        flat, value = W.ravel(), 0.0
+        if self.l1:
+            value += self.l1 * float(np.add.reduce(np.abs(flat)))
+        if self.l2:
+            value += self.l2 / 2 * float(flat.dot(flat))
+        return value
 
     def gradient(self, W: Array) -> Array:
         """Return the derivative by every element, 0 for an element that is 0."""

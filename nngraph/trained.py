@@ -265,10 +265,6 @@ class TrainedModel(LearningModel):
         def steps_on(data: Mapping[Node, Array]) -> Steps:
             return self._steps(self._objective(data), flat, engine, stays=size == rows)
 
-        def rate_at(epoch: float) -> float:
-            assert schedule is not None  # noqa: S101 - else not called
-            return rate * not_negative(schedule(epoch, epochs), "the factor that the schedule gives")
-
         meter = Meter(self, train, held, measured, penalties, rate=isinstance(optimizer, Optimizer))
         batches = Batches(train, size, rng, steps_on, shuffle=shuffle, weights=train.get(self._w))
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -277,7 +273,7 @@ class TrainedModel(LearningModel):
                 flat,
                 batches,
                 update,
-                rate if schedule is None else rate_at,
+                rate if schedule is None else _scheduled(rate, schedule, epochs),
                 epochs,
                 rng,
                 listeners=listeners,
@@ -400,6 +396,11 @@ class TrainedModel(LearningModel):
         """Let the output look at all targets; raise what it raises, as the graph would."""
         scores = self._scorer.evaluate({self._X: feeds[self._X][:2]})[self.scores]
         self._loss_of(np.zeros((len(feeds[self._y]), *scores.shape[1:]), scores.dtype), *list(feeds.values())[1:])
+
+
+def _scheduled(rate: float, schedule: Callable[[float, int], float], epochs: int) -> Callable[[float], float]:
+    """Return the rate as a function of how many epochs are done."""
+    return lambda epoch: rate * not_negative(schedule(epoch, epochs), "the factor that the schedule gives")
 
 
 def _told_of_fit(training: Training) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,19 +92,12 @@ class Batches:
         self._data, self._size, self._rng, self._shuffle = data, size, rng, shuffle
         self._steps_on, self._weights = steps_on, weights
         self._steps: dict[int, tuple[Steps, Callable[[Array], bool]]] = {}
-        self._all: list[tuple[Steps, int, float]] = []
 
     def __iter__(self) -> Iterator[tuple[Steps, int, float]]:
         """Give the steps on every batch, its rows, and what it weighs."""
-        return iter(self._whole()) if self.count == 1 else self._parts()
-
-    def _whole(self) -> list[tuple[Steps, int, float]]:
-        """All data are taken once."""
-        if not self._all:
-            self._all = [(self._steps_on(self._data), self.rows, 1.0)]
-        return self._all
-
-    def _parts(self) -> Iterator[tuple[Steps, int, float]]:
+        if self.count == 1:
+            yield self._steps_on(self._data), self.rows, 1.0
+            return
         order = self._rng.permutation(self.rows) if self._shuffle else np.arange(self.rows)
         for start in range(0, self.rows, self._size):
             rows = order[start : start + self._size]
@@ -203,7 +196,7 @@ class Training:
 
     # --- The loop ----------------------------------------------------------------------------------------------------
 
-    def run(self, *, closing: bool = False) -> None:  # noqa: PLR0912 - the loop in one piece, as it runs
+    def run(self, *, closing: bool = False) -> None:  # noqa: PLR0912, PLR0915 - the loop in one piece, as it runs
         """Train, to the last epoch or until something ends it.
 
         Parameters
@@ -226,11 +219,14 @@ class Training:
         """
         flat, rng, rate_at, computed = self._flat, self._rng, self._rate_at, self._computed
         random, running, last = bool(flat.graph.randoms), bool(flat.running), self.epochs
-        update, batches, ends = self._update, self._batches, self._meter is not None or bool(self._epoch_end)
+        update, ends = self._update, self._meter is not None or bool(self._epoch_end)
         batch_begin, batch_end = self._batch_begin, self._batch_end
         spare = flat.theta.copy(), flat.averages.copy()
         with self.lasting():
             self.rate = rate = rate_at(0.0) if callable(rate_at) else rate_at
+            batches: Iterable[tuple[Steps, int, float]] = self._batches
+            if self.batches == 1 and last + closing:
+                batches = list(batches)  # the same in every epoch
             for epoch in range(last + closing):
                 self.epoch, self.batch, total, weight = epoch, 0, 0.0, 0.0
                 self._fresh = computed is None
