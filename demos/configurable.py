@@ -25,21 +25,27 @@ from nngraph.penalties import ElasticNet
 LAYERS = {"sigmoid": gates.Sigmoid(), "tanh": gates.Tanh(), "relu": gates.ReLU(), "none": None}
 
 
+class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the lesson as it is written, and what every option is by default."""
+
+
 def parse_arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     net, trainer = parser.add_argument_group("the net"), parser.add_argument_group("the trainer")
-    net.add_argument("--hidden", type=int, nargs="*", default=[16], help="widths of the hidden layers (default 16)")
+    net.add_argument("--hidden", type=int, nargs="*", default=[16], help="widths of the hidden layers")
     net.add_argument("--layers", nargs="*", choices=LAYERS, default=["tanh"], help="an activation for each, or for all")
     net.add_argument("--bias", action=argparse.BooleanOptionalAction, default=True, help="whether layers have a bias")
     net.add_argument("--dropout", type=float, default=0.0, help="the share of hidden units that a step leaves out")
     net.add_argument("--softmax", action=argparse.BooleanOptionalAction, default=True, help="on the scores, or nothing")
-    trainer.add_argument("--loss", choices=["cross-entropy", "squared"], default="cross-entropy")
+    trainer.add_argument(
+        "--loss", choices=["cross-entropy", "squared"], default="cross-entropy", help="what is descended"
+    )
     trainer.add_argument("--l1", type=float, default=0.0, help="strength of the sum of the weights' magnitudes")
     trainer.add_argument("--l2", type=float, default=0.0, help="strength of half the sum of their squares")
     trainer.add_argument("--rate", type=float, default=0.5, help="learning rate of gradient descent")
     trainer.add_argument("--batch", type=int, default=20, help="examples in a step")
-    trainer.add_argument("--epochs", type=int, default=200)
-    trainer.add_argument("--seed", type=int, default=0)
+    trainer.add_argument("--epochs", type=int, default=200, help="times through the data")
+    trainer.add_argument("--seed", type=int, default=0, help="of the data, the weights and the order")
     parser.add_argument("--data", type=Path, help="a CSV file with a header, the label in the last column")
     parser.add_argument("--output", type=Path, default=Path("configurable.png"), help="the figure's file")
     return parser, parser.parse_args()
