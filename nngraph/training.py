@@ -183,14 +183,14 @@ class Training:
         """Return the column that a callback asks for, "validation_loss" for None; raise ValueError if there is none."""
         found = name or "validation_loss"
         if found not in self.columns:
+            # Other libraries say val_loss.
             close = difflib.get_close_matches(found.replace("val_", "validation_"), self.columns, n=1)
-            advice = f"; did you mean {close[0]!r}?" if close else ""
             if close:
-                pass
+                advice = f"; did you mean {close[0]!r}?"
             elif found.startswith("validation_"):
                 advice = "; give validation=(X_val, y_val), or a fraction to hold out such as validation=0.2"
-            elif found != "objective":
-                advice = "; give it in metrics=..."
+            else:
+                advice = "" if found == "objective" else "; give it in metrics=..."
             raise ValueError(f"{who}: {found!r} is not measured, but {', '.join(self.columns)} are{advice}")
         return found
 
