@@ -148,7 +148,8 @@ def _in_place(
     except ValueError:
         return as_it_is
     inputs = recording.program.inputs
-    compiled = Compiled(recording.program, inputs, dict(zip(inputs, given, strict=True)), targets)
+    # The gradient is used up.
+    compiled = Compiled(recording.program, inputs, dict(zip(inputs, given, strict=True)), targets, spare=inputs[1:2])
     if any(place is not target for place, target in zip(compiled.outputs, targets, strict=True)):
         return as_it_is
     kept = [array.copy() for array in given]

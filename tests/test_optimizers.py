@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
 import nngraph.optimizers
+from nngraph import Model
 from nngraph.capture.recorder import Recorder
 from nngraph.capture.tape import Tape
 from nngraph.optimizers import Adagrad, Adam, AdamW, GradientDescent, Momentum, Nesterov, Optimizer, RMSprop
@@ -438,3 +439,40 @@ def test_documented(kind):
     for name, parameter in inspect.signature(kind).parameters.items():
         assert name in section
         assert str(parameter.default).replace("e-0", "e-") in section
+
+
+@pytest.mark.parametrize("returned", ["gradient first", "gradient last", "twice"])
+def test_a_gradient_that_is_remembered(returned):
+    """The gradient's memory is used up by a step, but not before it is needed last."""
+
+    class Remembers(Optimizer):
+        def start(self, theta):
+            return np.zeros_like(theta), np.zeros_like(theta)
+
+        def update(self, theta, gradient, rate, before, product):
+            product = 0.5 * product + rate * gradient
+            if returned == "gradient first":
+                return theta - rate * (gradient + before), gradient, product
+            if returned == "twice":
+                return theta - rate * gradient, gradient, gradient
+            return theta - rate * (2 * gradient - before), 1.0 * gradient, product * gradient
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+    models = [Model([3, 4, 2], random_state=0, engine=engine) for engine in ("numpy", "graph")]
+    optimizer = Remembers(0.1)
+    for model in models:
+        model.fit(X, y, epochs=5, batch_size=16, optimizer=optimizer, shuffle=False)
+    for one, other in zip(models[0].parameters.values(), models[1].parameters.values(), strict=True):
+        assert_allclose(one, other, rtol=1e-12)
+    # A loop that keeps every array.
+    model = Model([3, 4, 2], random_state=0, engine="graph")
+    state = [{name: np.zeros_like(value) for name, value in model.parameters.items()} for _ in range(2)]
+    for _ in range(5):
+        for start in range(0, 40, 16):
+            gradients = model.gradients(X[start : start + 16], y[start : start + 16])
+            for name, value in model.parameters.items():
+                held = [part[name] for part in state]
+                value[...], state[0][name], state[1][name] = optimizer.update(value, gradients[name], 0.1, *held)
+    for one, other in zip(models[0].parameters.values(), model.parameters.values(), strict=True):
+        assert_allclose(one, other, rtol=1e-11)

@@ -38,12 +38,15 @@ class Compiled:
     varying : iterable of variables
         The inputs that change from step to step; all others are data.
     given : mapping from input to array, optional
-        Where inputs lie; for the others there are buffers. These arrays are not written into, unless `into` says so.
+        Where inputs lie; for the others there are buffers. These arrays are not written into, unless `into` or `spare`
+        says so.
     into : sequence of arrays or None, optional
         Where the outputs, in their order, are to be written; None for anywhere. They may be given arrays, too: such a
         one is written when its old value is not needed any more.
     rows : collection of inputs, optional
         Those that have a row for each example, if examples are to be gathered from more of them.
+    spare : collection of inputs, optional
+        Given arrays that a step may use up, as there are others in them before the next one.
 
     Attributes
     ----------
@@ -73,6 +76,7 @@ class Compiled:
         given: Mapping[Variable, Array] | None = None,
         into: Sequence[Array | None] = (),
         rows: Collection[Variable] = (),
+        spare: Collection[Variable] = (),
     ) -> None:
         given, varying = given or {}, set(varying)
         program = optimize(program)
@@ -99,7 +103,7 @@ class Compiled:
         places = {v: place for v, place in wanted if place is not None and v in late and place.flags.c_contiguous}
         places = _through_views(places, steps.operations)
         places = _when_free(places, given, operations, last) | beside
-        writer = Writer({**self.program.constants, **arrays}, places, last)
+        writer = Writer({**self.program.constants, **arrays}, places, last, spare)
         again: list[str] = []
         for i, operation in enumerate(data.operations):
             before = len(writer.lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,12 +41,19 @@ class Writer(Namespace):
         Where some results are to be written.
     last : mapping from variable to int
         When the memory of each is needed last, see `last_reads`.
+    spare : collection of variables
+        Inputs that may be written over when they are not needed any more.
     """
 
     def __init__(
-        self, arrays: Mapping[Variable, Array], into: Mapping[Variable, Array], last: Mapping[Variable, int]
+        self,
+        arrays: Mapping[Variable, Array],
+        into: Mapping[Variable, Array],
+        last: Mapping[Variable, int],
+        spare: Collection[Variable] = (),
     ) -> None:
         super().__init__(arrays)
+        self._spare = set(spare)
         self.lines: list[str] = []
         self.pool = Pool()
         self._into, self._last = dict(into), last
@@ -101,13 +108,18 @@ class Writer(Namespace):
         """Let a result take over the place of an operand that is not needed any more, if there is one of its kind."""
         output = operation.output
         for v in operands:
-            if output in self._into or not isinstance(v, Variable) or v not in self._blocks or self._last[v] != i:
+            if output in self._into or not isinstance(v, Variable) or self._last[v] != i:
+                continue
+            if v not in self._blocks and v not in self._spare:
                 continue
             array = self.arrays[v]
             others = [self.arrays[w] for w in operation.variables if w is not v and w in self.arrays]
             alike = array.shape == output.shape and array.dtype == output.dtype
             if alike and not any(np.may_share_memory(array, other) for other in others):
-                self._blocks[output] = self._blocks.pop(v)
+                if v in self._blocks:
+                    self._blocks[output] = self._blocks.pop(v)
+                else:
+                    self._spare.add(output)
                 self.arrays[output] = array
                 return array
         return None
