@@ -113,36 +113,13 @@ class Ensemble:
         return [history for _, history in found]
 
     def predict_proba(self, X: Any) -> Array:
-        """Return the mean of the models' probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (examples, features)
-            The features.
-
-        Returns
-        -------
-        probabilities : array of shape (examples, classes)
-
-        Raises
-        ------
-        GateError
-            If the output gives no probabilities.
-        """
+        """Return the mean of the models' probabilities; parameters, result and errors are `Model.predict_proba`'s."""
         return _mean([model.predict_proba(X) for model in self.models])
 
     def predict(self, X: Any) -> Array:
         """Predict what the mean of the probabilities says; without probabilities, the mean of the values.
 
-        Parameters
-        ----------
-        X : array-like of shape (examples, features)
-            The features.
-
-        Returns
-        -------
-        predictions : array of shape (examples,) or (examples, columns)
-            As `Model.predict` has them.
+        Parameters and result are `Model.predict`'s.
         """
         predictions = [model.predict(X) for model in self.models]
         try:

@@ -11,25 +11,27 @@ import numpy as np
 
 from gates.arrays import Array, as_array, first
 from nngraph.graph import Graph
-from nngraph.optimizers import GradientDescent, Optimizer, ScipyMinimize
+from nngraph.optimizers import Optimizer, ScipyMinimize
 from nngraph.training import EVENTS, Callback
 from nngraph.validation import finite, instance, not_negative
 
 Metric: TypeAlias = Callable[[Any, Any], Any]
 
 
-def sample_weights(given: Any, rows: int, dtype: np.dtype[Any], what: str = "sample_weight") -> Array:
+def sample_weights(given: Any, rows: int, dtype: np.dtype[Any]) -> Array:
     """Return one weight per row; raise ValueError unless they are finite, not negative, and not all zero."""
-    weights = as_array(given, what, ValueError)
+    weights = as_array(given, "sample_weight", ValueError)
     if weights.shape != (rows,):
-        raise ValueError(f"{what} must have one weight for each of the {rows} rows of X, got shape {weights.shape}")
+        raise ValueError(
+            f"sample_weight must have one weight for each of the {rows} rows of X, got shape {weights.shape}"
+        )
     with np.errstate(over="ignore"):
-        weights = finite(weights.astype(dtype), what)
+        weights = finite(weights.astype(dtype), "sample_weight")
     if (weights < 0).any():
         _, position = first(weights < 0)
-        raise ValueError(f"{what} must not be negative, got {weights[weights < 0][0]} at [{position}]")
+        raise ValueError(f"sample_weight must not be negative, got {weights[weights < 0][0]} at [{position}]")
     if not weights.any():
-        raise ValueError(f"{what} must not be zero everywhere: then there is nothing to learn")
+        raise ValueError("sample_weight must not be zero everywhere: then there is nothing to learn")
     return weights
 
 
@@ -95,19 +97,19 @@ def validation_arrays(validation: Any) -> tuple[Any, Any, Any]:
     return X, y, weights[0] if weights else None
 
 
-def rule_of(optimizer: Any) -> Optimizer:
-    """Return by what steps of our own are taken; raise ValueError if a class or a name is given instead."""
+def check_optimizer(optimizer: Any) -> None:
+    """Raise ValueError unless it is one, with a rate; a class or a name is often given instead."""
     if not isinstance(optimizer, Optimizer | ScipyMinimize):
         advice = f"; write {optimizer.__name__}()" if isinstance(optimizer, type) else ""
         raise ValueError(
             "optimizer must be an Optimizer such as Adam(0.001), or ScipyMinimize('L-BFGS-B'), "
             f"got {optimizer!r}{advice}"
         )
-    if isinstance(optimizer, ScipyMinimize):
-        return GradientDescent(0)
-    if not hasattr(optimizer, "rate"):
-        raise ValueError(f"{type(optimizer).__name__} has no rate: call super().__init__(rate) in its __init__")
-    return optimizer
+    if isinstance(optimizer, Optimizer):
+        name = type(optimizer).__name__
+        if not hasattr(optimizer, "rate"):
+            raise ValueError(f"{name} has no rate: call super().__init__(rate) in its __init__")
+        not_negative(optimizer.rate, f"{name}: rate")
 
 
 def check_alone(optimizer: ScipyMinimize, given: Mapping[str, Any], graph: Graph) -> None:

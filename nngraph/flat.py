@@ -46,9 +46,10 @@ class Flat:
 
     def read(self) -> None:
         """Take the parameters' values, and the averages."""
-        for nodes, views in ((self.parameters, self.values), (self.running, self._averages_of)):
-            for node in nodes:
-                views[node][...] = node.value  # type: ignore[index]  # each has its own kind of node
+        for parameter, part in self.values.items():
+            part[...] = parameter.value
+        for running, part in self._averages_of.items():
+            part[...] = running.value
 
     def write(self) -> None:
         """Give the parameters these values, and the averages."""
@@ -76,5 +77,10 @@ def _joined(nodes: Sequence[N], dtype: Any = None) -> tuple[Array, dict[N, Array
 
 def split(vector: Array, nodes: Sequence[N]) -> dict[N, Array]:
     """Return each node's part of a vector, in the shape of its value."""
-    ends = np.cumsum([node.value.size for node in nodes])[:-1]
-    return {n: part.reshape(n.value.shape) for n, part in zip(nodes, np.split(vector, ends), strict=False)}
+    return {node: vector[place].reshape(node.value.shape) for node, place in places(nodes).items()}
+
+
+def places(nodes: Sequence[N]) -> dict[N, slice]:
+    """Return where each node's part of a vector is."""
+    ends = np.cumsum([0, *(node.value.size for node in nodes)]).tolist()
+    return dict(zip(nodes, map(slice, ends[:-1], ends[1:]), strict=True))

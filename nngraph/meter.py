@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
+from nngraph.flat import places
 from nngraph.nodes import Node, Parameter
 from nngraph.penalties import ElasticNet
 from nngraph.training import Training
@@ -47,9 +48,8 @@ class Meter:
     ) -> None:
         self._model, self._metrics = model, metrics
         # Each penalty, and which part of theta has it.
-        ends = np.cumsum([0, *(p.value.size for p in model.graph.parameters)]).tolist()
-        parts = zip(model.graph.parameters, map(slice, ends, ends[1:]), strict=False)
-        self._penalties = [(penalties[p], part) for p, part in parts if p in penalties]
+        parts = places(model.graph.parameters)
+        self._penalties = [(penalty, parts[p]) for p, penalty in penalties.items()]
         self._parts = [("", train, list(train.values()))]
         if held:
             self._parts.append(("validation_", held, list(held.values())))

@@ -45,14 +45,11 @@ class Minimizer:
             np.copyto(flat.theta, theta, casting="same_kind")
             self.loss = self._steps.loss()
             self._steps.differentiate()
-            self._gradient = flat.gradient.astype(np.float64)
             value = self.loss
-            ends = np.cumsum([0, *(p.value.size for p in flat.parameters)])
-            for p, start, end in zip(flat.parameters, ends[:-1], ends[1:], strict=True):
-                if p in self._penalties:
-                    W = flat.values[p]
-                    value += self._penalties[p].value(W)
-                    self._gradient[start:end] += self._penalties[p].gradient(W).ravel()
+            for p, penalty in self._penalties.items():
+                value += penalty.value(flat.values[p])
+                flat.gradients[p] += penalty.gradient(flat.values[p])
+            self._gradient = flat.gradient.astype(np.float64)
             self.value = value if math.isfinite(value) else math.inf
             self._at = theta.copy()
         return self.value, self._gradient.copy()
@@ -84,8 +81,8 @@ class Minimizer:
             training.keep(self.loss)
             if not training.epochs:
                 return
-            training.begin_epoch()
-            training.begin_batch()
+            training.tell("epoch_begin")
+            training.tell("batch_begin")
 
             def ended(theta: Any, *_: Any) -> None:
                 """End an epoch with an iteration."""
@@ -95,13 +92,13 @@ class Minimizer:
                 flat.average(self._rows)
                 training.loss = self.loss
                 training.keep(self.loss)
-                training.end_batch()
+                training.tell("batch_end")
                 stop = training.end_epoch(self.loss)
                 training.epoch += 1
                 if stop or training.epoch == training.epochs:
                     raise _Enough
-                training.begin_epoch()
-                training.begin_batch()
+                training.tell("epoch_begin")
+                training.tell("batch_begin")
 
             # Any: the stubs want to know beforehand which method it is.
             find: Any = scipy.optimize.minimize

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,6 @@ class Objective:
     feeds: Mapping[Any, Array]
     scale: float = 1.0
     penalties: Mapping[Parameter, ElasticNet] = field(default_factory=dict)
-
-    def copy(self) -> Objective:
-        """Return the objective on copies of the data."""
-        return replace(self, feeds={node: array.copy() for node, array in self.feeds.items()})
 
     def forward(self) -> Values:
         """Compute every node."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from gates.arrays import Array
 from gates.losses import ClassOutput
+from nngraph.batches import Batches
 from nngraph.callbacks import ProgressBar
 from nngraph.descent import Descent
 from nngraph.fitting import (
@@ -21,10 +22,10 @@ from nngraph.fitting import (
     check_callbacks,
     check_labels_seen,
     check_metrics,
+    check_optimizer,
     check_schedule,
     class_weights,
     held_out,
-    rule_of,
     validation_arrays,
 )
 from nngraph.flat import Flat
@@ -32,13 +33,13 @@ from nngraph.history import History
 from nngraph.learning import LearningModel
 from nngraph.meter import Meter
 from nngraph.minimize import Minimizer
-from nngraph.nodes import Input, Node
+from nngraph.nodes import Node
 from nngraph.objective import ADVICE, FIT_ADVICE
 from nngraph.optimizers import Adam, GradientDescent, Optimizer, ScipyMinimize
 from nngraph.penalties import Penalty, penalties_on
 from nngraph.progress import on_terminal, progress_bar
 from nngraph.steps import Steps
-from nngraph.training import Batches, Callback, Training
+from nngraph.training import Callback, Training
 from nngraph.update import Update
 from nngraph.validation import finite, instance, not_negative, positive, whole_number
 
@@ -104,7 +105,6 @@ class TrainedModel(LearningModel):
         # What overflows is found and named by the training.
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"), progress_bar(num_passes) as update:
             objective = self.objective_on(X, y, reg_lambda)
-            data: dict[Node, Array] = {n: array for n, array in objective.feeds.items() if isinstance(n, Input)}
 
             def computed(passes: int, loss: float) -> None:
                 losses[start + passes :] = [loss]
@@ -119,24 +119,14 @@ class TrainedModel(LearningModel):
             rng = self._rng(None) if self.graph.randoms else np.random.default_rng(0)
             flat.read()
 
-            def steps_on(_: Mapping[Node, Array]) -> Steps:
-                return self._steps(objective, flat, engine, stays=True)
-
-            batches = Batches(data, len(data[self._X]), rng, steps_on, shuffle=False)
-            training = Training(
-                self,
-                flat,
-                batches,
-                Update(flat, GradientDescent(epsilon), objective.penalties),
-                epsilon,
-                num_passes,
-                rng,
-                computed=computed,
-                told=lambda training: (f"pass {training.epoch}", ADVICE.format(epsilon)),
-            )
+            # All examples are the one batch.
+            batches = [(self._steps(objective, flat, engine, stays=True), len(objective.feeds[self._X]), 1.0)]
+            step = Update(flat, GradientDescent(epsilon), objective.penalties)
+            advice = ADVICE.format(epsilon)
+            training = Training(self, flat, num_passes, 1, lambda training: (f"pass {training.epoch}", advice))
             penalty, before = objective.value(0.0), losses[start:]
             try:
-                training.run(closing=True)
+                training.run(batches, step, epsilon, rng, computed=computed)
             finally:
                 passes, _, _, last = training.kept
                 losses[start + passes :] = before if last is None else [last]
@@ -236,15 +226,13 @@ class TrainedModel(LearningModel):
             instance(flag, bool, name)
         if clip_norm is not None:
             clip_norm = positive(clip_norm, "clip_norm")
-        rule = rule_of(optimizer)
+        check_optimizer(optimizer)
         check_schedule(schedule)
         measured = check_metrics(metrics)
         listeners = check_callbacks(callbacks)
         penalties = penalties_on(self.graph.parameters, list(self.parameters), penalty)
-        rate = not_negative(rule.rate, f"{type(rule).__name__}: rate")
         flat = self._flat()
         flat.read()
-        update = Update(flat, rule, penalties, clip_norm)
         rng = self._rng(random_state)
         train, held = self._data(X, y, validation, sample_weight, class_weight, rng)
         rows = len(train[self._X])
@@ -267,30 +255,20 @@ class TrainedModel(LearningModel):
 
         meter = Meter(self, train, held, measured, penalties, rate=isinstance(optimizer, Optimizer))
         batches = Batches(train, size, rng, steps_on, shuffle=shuffle, weights=train.get(self._w))
+        training = Training(self, flat, epochs, batches.count, _told_of_fit, listeners=listeners, meter=meter)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            training = Training(
-                self,
-                flat,
-                batches,
-                update,
-                rate if schedule is None else _scheduled(rate, schedule, epochs),
-                epochs,
-                rng,
-                listeners=listeners,
-                meter=meter,
-                told=_told_of_fit,
-            )
             if isinstance(optimizer, ScipyMinimize):
                 Minimizer(optimizer, flat, steps_on(train), penalties, rows).run(training)
             else:
-                training.run()
+                update = Update(flat, optimizer, penalties, clip_norm)
+                training.run(batches, update, _rate(optimizer, schedule, epochs), rng)
         history = training.history
         history.stopped = "interrupted" if training.interrupted else training.reason or "all epochs are done"
         if training.interrupted:
             done = f"Training was interrupted after {history.epochs} of {epochs} epochs"
             warnings.warn(f"{done}; the model keeps what it learned.", stacklevel=2)
-        elif history.epochs > 1 and history["loss"][-1] > 2 * history["loss"][0] + 1e-6:
-            worse = f"the loss rose from {history['loss'][0]:.4g} to {history['loss'][-1]:.4g}"
+        elif history.epochs > 1 and (losses := history["loss"])[-1] > 2 * losses[0] + 1e-6:
+            worse = f"the loss rose from {losses[0]:.4g} to {losses[-1]:.4g}"
             advice = f" {FIT_ADVICE.format(training.rate)}." if isinstance(optimizer, Optimizer) else ""
             warnings.warn(f"Training made the model worse: {worse}.{advice}", stacklevel=2)
         return history
@@ -398,8 +376,14 @@ class TrainedModel(LearningModel):
         self._loss_of(np.zeros((len(feeds[self._y]), *scores.shape[1:]), scores.dtype), *list(feeds.values())[1:])
 
 
-def _scheduled(rate: float, schedule: Callable[[float, int], float], epochs: int) -> Callable[[float], float]:
-    """Return the rate as a function of how many epochs are done."""
+def _rate(
+    optimizer: Optimizer, schedule: Callable[[float, int], float] | None, epochs: int
+) -> Callable[[float], float] | float:
+    """Return the learning rate, with a schedule as a function of how many epochs are done."""
+    # An int counts, too.
+    rate = float(optimizer.rate)
+    if schedule is None:
+        return rate
     return lambda epoch: rate * not_negative(schedule(epoch, epochs), "the factor that the schedule gives")
 
 

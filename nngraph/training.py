@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ import numpy as np
 from gates.arrays import Array
 from nngraph.flat import Flat
 from nngraph.history import History
-from nngraph.nodes import Node
 from nngraph.objective import DivergenceError, Objective
 from nngraph.steps import Steps
 from nngraph.update import Update
@@ -61,57 +60,6 @@ class Callback:
 EVENTS = ("fit_begin", "epoch_begin", "batch_begin", "batch_end", "epoch_end", "fit_end")
 
 
-class Batches:
-    """The batches of an epoch, each as steps that have its data.
-
-    Parameters
-    ----------
-    data : mapping from node to array
-        All rows.
-    size : int
-        How many rows a batch has; the last one of an epoch may have fewer.
-    shuffle : bool
-        Whether the rows come in another order in every epoch.
-    rng : numpy.random.Generator
-    steps_on : callable
-        Returns new steps on some data.
-    """
-
-    def __init__(
-        self,
-        data: Mapping[Node, Array],
-        size: int,
-        rng: np.random.Generator,
-        steps_on: Callable[[Mapping[Node, Array]], Steps],
-        *,
-        shuffle: bool,
-        weights: Array | None = None,
-    ) -> None:
-        self.rows = len(next(iter(data.values())))
-        self.count = -(-self.rows // size)
-        self._data, self._size, self._rng, self._shuffle = data, size, rng, shuffle
-        self._steps_on, self._weights = steps_on, weights
-        self._steps: dict[int, tuple[Steps, Callable[[Array], bool]]] = {}
-
-    def __iter__(self) -> Iterator[tuple[Steps, int, float]]:
-        """Give the steps on every batch, its rows, and what it weighs."""
-        if self.count == 1:
-            yield self._steps_on(self._data), self.rows, 1.0
-            return
-        order = self._rng.permutation(self.rows) if self._shuffle else np.arange(self.rows)
-        for start in range(0, self.rows, self._size):
-            rows = order[start : start + self._size]
-            weight = len(rows) if self._weights is None else float(self._weights.take(rows).sum())
-            yield self._take(rows), len(rows), weight
-
-    def _take(self, rows: Array) -> Steps:
-        steps, take = self._steps.get(len(rows), (None, None))
-        if steps is None or take is None or not take(rows):
-            steps = self._steps_on({node: array[rows] for node, array in self._data.items()})
-            self._steps[len(rows)] = steps, steps.taker(self._data)
-        return steps
-
-
 class Training:
     """A training in its course, as callbacks see it.
 
@@ -135,40 +83,30 @@ class Training:
         self,
         model: Any,
         flat: Flat,
-        batches: Batches,
-        update: Update,
-        rate_at: Callable[[float], float] | float,
         epochs: int,
-        rng: np.random.Generator,
+        batches: int,
+        told: Callable[[Training], tuple[str, str]],
         *,
         listeners: Sequence[Any] = (),
         meter: Any = None,
-        computed: Callable[[int, float], None] | None = None,
-        told: Callable[[Training], tuple[str, str]],
     ) -> None:
-        self.model, self.history, self.epochs, self.batches = model, History(), epochs, batches.count
+        self.model, self.history, self.epochs, self.batches = model, History(), epochs, batches
         self.epoch, self.batch, self.loss, self.rate = 0, 0, math.nan, math.nan
         self.columns: tuple[str, ...] = () if meter is None else tuple(meter.columns)
-        self._flat, self._batches, self._update, self._rng = flat, batches, update, rng
-        self._rate_at, self._meter, self._computed, self._told = rate_at, meter, computed, told
+        # Why it is to end, or has ended; empty if nothing but the number of epochs says so.
+        self.reason, self.interrupted = "", False
+        self._flat, self._told, self._meter, self._listeners = flat, told, meter, list(listeners)
+        self._calls = {event: self._calls_of(event) for event in EVENTS}
+        self._begun: list[Any] = []
         # Whether theta is what an epoch begins with, of which no loss is known yet.
         self._fresh = False
-        self._begun: list[Any] = []
-        self._listeners, self._reason, self.interrupted = list(listeners), "", False
-        self._epoch_begin, self._epoch_end = self._calls("epoch_begin"), self._calls("epoch_end")
-        self._batch_begin, self._batch_end = self._calls("batch_begin"), self._calls("batch_end")
         self.kept: tuple[int, Array, Array, float | None] = (0, flat.theta, flat.averages, None)
 
     # --- What callbacks may ask for ----------------------------------------------------------------------------------
 
     def stop(self, reason: str) -> None:
         """End the training: after the present step (in `batch_end`) or epoch, or before any (when one begins)."""
-        self._reason = self._reason or str(reason)
-
-    @property
-    def reason(self) -> str:
-        """Why it is to end, or has ended; empty if nothing but the number of epochs says so."""
-        return self._reason
+        self.reason = self.reason or str(reason)
 
     def weights(self) -> tuple[Array, Array]:
         """Return a copy of the present parameters and running averages, for `restore`."""
@@ -196,13 +134,29 @@ class Training:
 
     # --- The loop ----------------------------------------------------------------------------------------------------
 
-    def run(self, *, closing: bool = False) -> None:  # noqa: PLR0912, PLR0915 - the loop in one piece, as it runs
+    def run(  # noqa: PLR0912 - the loop in one piece, as it runs
+        self,
+        batches: Iterable[tuple[Steps, int, float]],
+        update: Update,
+        rate_at: Callable[[float], float] | float,
+        rng: np.random.Generator,
+        *,
+        computed: Callable[[int, float], None] | None = None,
+    ) -> None:
         """Train, to the last epoch or until something ends it.
 
         Parameters
         ----------
-        closing : bool, default=False
-            Whether the loss is computed once more after the last step.
+        batches : iterable
+            Gives the steps of an epoch, how many rows each has, and what it weighs.
+        update : Update
+            Takes a step.
+        rate_at : callable or float
+            The learning rate, or a function of how many epochs are done, with the part of the running one.
+        rng : numpy.random.Generator
+            Where what is random is drawn from.
+        computed : callable, optional
+            Called as ``computed(k, loss)`` with the first loss after k epochs; then there is one after the last, too.
 
         Raises
         ------
@@ -217,22 +171,21 @@ class Training:
         epoch before: `kept` is the last epoch whose first loss is known, its theta, averages and loss. After an
         interrupt they are those of the last whole step with a finite loss.
         """
-        flat, rng, rate_at, computed = self._flat, self._rng, self._rate_at, self._computed
-        random, running, last = bool(flat.graph.randoms), bool(flat.running), self.epochs
-        update, ends = self._update, self._meter is not None or bool(self._epoch_end)
-        batch_begin, batch_end = self._batch_begin, self._batch_end
+        flat, last, closing = self._flat, self.epochs, computed is not None
+        random, running = bool(flat.graph.randoms), bool(flat.running)
+        epoch_begin, batch_begin, batch_end = (self._calls[e] for e in ("epoch_begin", "batch_begin", "batch_end"))
+        ends = self._meter is not None or bool(self._calls["epoch_end"])
         spare = flat.theta.copy(), flat.averages.copy()
         with self.lasting():
             self.rate = rate = rate_at(0.0) if callable(rate_at) else rate_at
-            batches: Iterable[tuple[Steps, int, float]] = self._batches
             if self.batches == 1 and last + closing:
                 batches = list(batches)  # the same in every epoch
             for epoch in range(last + closing):
                 self.epoch, self.batch, total, weight = epoch, 0, 0.0, 0.0
-                self._fresh = computed is None
-                if self._epoch_begin:
-                    self.begin_epoch()
-                if self._reason:
+                self._fresh = not closing
+                for call in epoch_begin:
+                    call(self)
+                if self.reason:
                     break
                 for steps, rows, share in batches:
                     for call in batch_begin:
@@ -264,7 +217,7 @@ class Training:
                     weight += share
                     for call in batch_end:
                         call(self)
-                    if self._reason:
+                    if self.reason:
                         break
                     self.batch += 1
                 if epoch < last:
@@ -304,35 +257,24 @@ class Training:
             _whole(flat.write)
             self._end()
 
-    def begin_batch(self) -> None:
-        """Tell the listeners that a step begins."""
-        for call in self._batch_begin:
-            call(self)
-
-    def end_batch(self) -> None:
-        """Tell the listeners that a step was taken."""
-        for call in self._batch_end:
-            call(self)
-
-    def _calls(self, event: str) -> list[Callable[[Training], None]]:
+    def _calls_of(self, event: str) -> list[Callable[[Training], None]]:
         """Return those listeners' methods for an event that do something."""
         found = [getattr(listener, event, None) for listener in self._listeners]
         return [call for call in found if call is not None and getattr(call, "__func__", None) is not EMPTY[event]]
 
-    def begin_epoch(self) -> None:
-        """Tell the listeners that an epoch begins."""
-        for call in self._epoch_begin:
+    def tell(self, event: str) -> None:
+        """Tell the listeners of an event."""
+        for call in self._calls[event]:
             call(self)
 
     def end_epoch(self, loss: float) -> bool:
         """Write the epoch's row into the history and tell the listeners; return whether they want an end."""
         if self._meter is not None:
-            if self._meter.predicts or self._epoch_end:
+            if self._meter.predicts or self._calls["epoch_end"]:
                 self._flat.write()
             self.history.append(self._meter.row(self, loss))
-        for call in self._epoch_end:
-            call(self)
-        return bool(self._reason)
+        self.tell("epoch_end")
+        return bool(self.reason)
 
     def keep(self, loss: float) -> None:
         """Remember the present state as good."""

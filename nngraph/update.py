@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
+from nngraph.capture.follower import put_back
 from nngraph.capture.graphs import record_update
 from nngraph.engines.compiled import Compiled
 from nngraph.flat import Flat, split
@@ -171,21 +172,17 @@ def _in_place(
 @contextlib.contextmanager
 def _pure(optimizer: Optimizer) -> Iterator[None]:
     """Raise ValueError, with what to do, if a rule writes into its arguments or changes its attributes."""
-    name, before = type(optimizer).__name__, dict(vars(optimizer))
+    name = type(optimizer).__name__
     try:
-        yield
+        with put_back(optimizer) as changed:
+            yield
     except ValueError as error:
         if "read-only" not in str(error):
             raise
         raise ValueError(f"{name}.update writes into an argument ({error}); return new arrays instead") from error
-    finally:
-        after = dict(vars(optimizer))
-        vars(optimizer).clear()
-        vars(optimizer).update(before)
-    changed = sorted(key for key in {*before, *after} if before.get(key) is not after.get(key))
     if changed:
         raise ValueError(
-            f"{name}.update changes self.{changed[0]}, but settings stay as they are: what is remembered of each "
+            f"{name}.update changes {changed[0]}, but settings stay as they are: what is remembered of each "
             "element goes into start(theta) and into what update returns, what is counted into numbers(rate, step)"
         )
 

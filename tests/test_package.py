@@ -70,7 +70,7 @@ FLOORS = [
     ["nngraph.optimizers", "nngraph.schedules", "nngraph.penalties", "nngraph.history"],
     ["nngraph.objective", "nngraph.flat"],
     ["nngraph.steps", "nngraph.update"],
-    ["nngraph.training", "nngraph.descent"],
+    ["nngraph.training", "nngraph.batches", "nngraph.descent"],
     ["nngraph.callbacks", "nngraph.fitting", "nngraph.meter", "nngraph.minimize"],
     ["nngraph.export", "nngraph.summary"],
     ["nngraph.architecture", "nngraph.printed"],

@@ -74,6 +74,22 @@ class Recording:
     steps: tuple[Step, ...]
 
 
+@contextmanager
+def put_back(thing: Any) -> Iterator[list[str]]:
+    """Put an object's attributes back as they were; the list that is given has those that were changed: ``self.x``."""
+    attributes, changed = getattr(thing, "__dict__", {}), list[str]()
+    before = dict(attributes)
+    try:
+        yield changed
+    finally:
+        after = dict(attributes)
+        changed += sorted(f"self.{key}" for key in {*before, *after} if before.get(key) is not after.get(key))
+        # Other threads may use it.
+        if changed:
+            attributes.clear()
+            attributes.update(before)
+
+
 class Follower:
     """Runs gates on recorders; those that cannot be followed are run on the real values, and called as they are."""
 
@@ -88,20 +104,10 @@ class Follower:
     @contextmanager
     def _pure(self, gate: Gate, title: str) -> Iterator[None]:
         """Put a gate's attributes back as they were, and raise ImpureError if they were not."""
-        attributes = getattr(gate, "__dict__", {})
-        before = dict(attributes)
-        try:
+        with put_back(gate) as changed:
             yield
-        finally:
-            after = dict(attributes)
-            changed = sorted(key for key in {*before, *after} if before.get(key) is not after.get(key))
-            # Other threads may use the gate.
-            if changed:
-                attributes.clear()
-                attributes.update(before)
         if changed:
-            listed = ", ".join(f"self.{key}" for key in changed)
-            raise ImpureError(f"{title} is not pure: it changes {listed}")
+            raise ImpureError(f"{title} is not pure: it changes {', '.join(changed)}")
 
     def forward(self, gate: Gate, inputs: Sequence[Recorder], *label: Any) -> Recorder:
         """Do what `run_forward` does."""

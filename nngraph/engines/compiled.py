@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
-from nngraph.engines.gathering import by_rows
+from nngraph.engines.gathering import HOLDS_FOR_PARTS, by_rows
 from nngraph.engines.layout import empty, order
 from nngraph.engines.lowering import lower
 from nngraph.engines.ones import with_ones
@@ -23,9 +23,6 @@ from nngraph.engines.writer import Writer
 from nngraph.program.passes import drop, optimize, share, simplify, split
 from nngraph.program.program import Operation, Program, Variable, last_reads
 from nngraph.program.report import ProgramReport, report
-
-# What gates ask of all rows, and the answer that holds for all if it holds for each part: "is any wrong?", "no".
-HOLDS_FOR_PARTS = ((np.any, False), (np.all, True))
 
 
 class Compiled:

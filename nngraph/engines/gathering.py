@@ -13,8 +13,9 @@ from nngraph.engines.layout import empty
 from nngraph.program.functions import astype
 from nngraph.program.program import GuardError, Operation, Program, Variable
 
-# What gates ask of all rows, and the answer that holds for all if it holds for each of them.
-OF_EACH_ROW = ((np.logical_or.reduce, False), (np.logical_and.reduce, True))
+# What gates ask of all rows, as it is recorded and as it is lowered, and the answer that holds for all if it holds for
+# each part of them: "is any wrong?", "no".
+HOLDS_FOR_PARTS = ((np.any, False), (np.all, True), (np.logical_or.reduce, False), (np.logical_and.reduce, True))
 
 # How many bytes the tables may have, or which part of the data's, if that is more.
 MOST_BYTES = 2**20
@@ -57,7 +58,7 @@ def by_rows(data: Program, steps: Program, rows: Collection[Variable]) -> ByRows
             single.add(operation.output)
     for variable, answer in data.guards:
         asked = made.get(variable)
-        if asked is None or (asked.function, answer) not in OF_EACH_ROW or not single.issuperset(asked.variables):
+        if asked is None or (asked.function, answer) not in HOLDS_FOR_PARTS or not single.issuperset(asked.variables):
             return None
     read = (v for operation in steps.operations for v in operation.variables if v in rows)
     needed, rest = dict.fromkeys((*data.outputs, *read)), []
