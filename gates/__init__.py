@@ -18,9 +18,9 @@ from gates.arithmetic import (
 )
 from gates.contract import ElementwiseGate, Gate, GateError
 from gates.layers import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, SoftmaxLayer, Softplus, Tanh
-from gates.losses import OutputGate
+from gates.losses import ClassOutput, OutputGate
 from gates.normalization import LayerNormGate, StandardizeGate
-from gates.outputs import AbsoluteError, Hinge, Huber, Logistic, Softmax, SquaredError
+from gates.outputs import AbsoluteError, HalfSquaredError, Hinge, Huber, Logistic, Poisson, Softmax, SquaredError
 from gates.shaping import (
     ConcatenateGate,
     GatherGate,
@@ -40,6 +40,7 @@ __all__ = [
     "GELU",
     "AbsoluteError",
     "AddGate",
+    "ClassOutput",
     "ConcatenateGate",
     "DivideGate",
     "ElementwiseGate",
@@ -48,6 +49,7 @@ __all__ = [
     "Gate",
     "GateError",
     "GatherGate",
+    "HalfSquaredError",
     "Hinge",
     "Huber",
     "LayerNormGate",
@@ -60,6 +62,7 @@ __all__ = [
     "MultiplyGate",
     "NegateGate",
     "OutputGate",
+    "Poisson",
     "PowerGate",
     "ReLU",
     "Report",

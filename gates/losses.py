@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -12,12 +13,14 @@ from gates.arrays import Array, first
 from gates.contract import Gate, GateError
 from gates.shaping import check_labels
 
-Reduction = Literal["mean", "sum"]
+Reduction = Literal["mean", "batchmean", "sum"]
 ClassWeight = Mapping[int, float] | Sequence[float] | None
 
 
 class OutputGate(Gate):
     """``loss = sum(w l(scores, targets)) / m``, m the sum of the weights for a mean, 1 for a sum.
+
+    A "batchmean" sums over the columns of a row and averages over the rows: m is the sum of the rows' weights.
 
     A subclass writes `losses`, its derivative `slopes`, and `predict`; weights, the reduction and the checks of the
     targets are done here. `forward` and `backward` take an optional third input, sample_weight: one weight per row.
@@ -25,8 +28,8 @@ class OutputGate(Gate):
 
     Parameters
     ----------
-    reduction : {"mean", "sum"}, default="mean"
-        Whether the losses are averaged (by their weights) or summed.
+    reduction : {"mean", "batchmean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights), over rows and columns or over rows only, or summed.
 
     Examples
     --------
@@ -50,8 +53,9 @@ class OutputGate(Gate):
     per_row: ClassVar[bool] = False
 
     def __init__(self, *, reduction: Reduction = "mean") -> None:
-        if reduction not in ("mean", "sum"):
-            raise GateError(f"{type(self).__name__}: reduction must be 'mean' or 'sum', got {reduction!r}")
+        if reduction not in get_args(Reduction):
+            kinds = "'mean', 'batchmean' or 'sum'"
+            raise GateError(f"{type(self).__name__}: reduction must be {kinds}, got {reduction!r}")
         self.reduction = reduction
 
     def examples(self, rng: np.random.Generator) -> list[tuple[Array, ...]]:
@@ -117,7 +121,8 @@ class OutputGate(Gate):
         if not total > 0:
             what = "the weights of all rows add up to zero" if weights.size else "there are no rows"
             raise GateError(f"{what}, so there is nothing to average")
-        return total
+        columns = math.prod(weights.shape[1:]) if self.reduction == "batchmean" else 1
+        return total if columns == 1 else total / columns
 
     def forward(self, scores: Array, targets: Array, sample_weight: Array | None = None) -> Any:
         scores = _floating(scores)

@@ -79,8 +79,8 @@ class Logistic(ClassOutput):
     ----------
     class_weight : sequence of two floats, or dict, default=None
         The weights of 0 and of 1; a probability lies between them.
-    reduction : {"mean", "sum"}, default="mean"
-        Whether the losses are averaged (by their weights) or summed, over rows and columns.
+    reduction : {"mean", "batchmean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights), over rows and columns or over rows only, or summed.
     """
 
     def prepare(self, scores: Array, targets: Array) -> Array:
@@ -121,8 +121,9 @@ class SquaredError(OutputGate):
 
     Parameters
     ----------
-    reduction : {"mean", "sum"}, default="mean"
-        Whether the losses are averaged (by their weights) or summed, over rows and columns as in PyTorch and Keras.
+    reduction : {"mean", "batchmean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights), over rows and columns as in PyTorch and Keras or over rows
+        only, or summed.
     """
 
     def losses(self, scores: Array, targets: Array) -> Array:
@@ -132,13 +133,29 @@ class SquaredError(OutputGate):
         return 2 * (scores - targets)
 
 
+class HalfSquaredError(OutputGate):
+    """``l = (s - t)^2 / 2``; ``dl/ds = s - t``.
+
+    Parameters
+    ----------
+    reduction : {"mean", "batchmean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights), over rows and columns or over rows only, or summed.
+    """
+
+    def losses(self, scores: Array, targets: Array) -> Array:
+        return (scores - targets) ** 2 / 2
+
+    def slopes(self, scores: Array, targets: Array) -> Array:
+        return scores - targets
+
+
 class AbsoluteError(OutputGate):
     """``l = |s - t|``; ``dl/ds = sign(s - t)``, 0 where they are equal.
 
     Parameters
     ----------
-    reduction : {"mean", "sum"}, default="mean"
-        Whether the losses are averaged (by their weights) or summed, over rows and columns.
+    reduction : {"mean", "batchmean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights), over rows and columns or over rows only, or summed.
     """
 
     def losses(self, scores: Array, targets: Array) -> Array:
@@ -155,8 +172,8 @@ class Huber(OutputGate):
     ----------
     delta : float, default=1.0
         Where the square turns into a straight line; also the largest slope.
-    reduction : {"mean", "sum"}, default="mean"
-        Whether the losses are averaged (by their weights) or summed, over rows and columns.
+    reduction : {"mean", "batchmean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights), over rows and columns or over rows only, or summed.
 
     References
     ----------
@@ -174,6 +191,44 @@ class Huber(OutputGate):
 
     def slopes(self, scores: Array, targets: Array) -> Array:
         return np.clip(scores - targets, -self.delta, self.delta)
+
+
+class Poisson(OutputGate):
+    """``l = exp(s) - t s + t log(t) - t``, half the Poisson deviance of the mean exp(s); ``dl/ds = exp(s) - t``.
+
+    For counts and other targets that are never negative; what is predicted is ``exp(s)``.
+
+    Parameters
+    ----------
+    reduction : {"mean", "batchmean", "sum"}, default="mean"
+        Whether the losses are averaged (by their weights), over rows and columns or over rows only, or summed.
+
+    References
+    ----------
+    McCullagh, Nelder: Generalized linear models. Chapman and Hall, 1989, section 6.2.
+    """
+
+    def prepare(self, scores: Array, targets: Array) -> Array:
+        prepared = super().prepare(scores, targets)
+        wrong = ~(prepared >= 0)
+        if wrong.any():
+            at, position = first(wrong)
+            raise GateError(f"targets must not be negative, as counts are, got {prepared[at]} at position {position}")
+        return prepared
+
+    def examples(self, rng: np.random.Generator) -> list[tuple[Array, ...]]:
+        """Return scores with targets that are not negative; columns, a single column, and weights."""
+        scores, targets = rng.standard_normal((5, 3)), rng.uniform(0.5, 3.0, (5, 3))
+        return [(scores, targets), (scores[:, :1], targets[:, 0]), (scores, targets, rng.uniform(0.5, 2.0, 5))]
+
+    def losses(self, scores: Array, targets: Array) -> Array:
+        return np.exp(scores) - targets * scores + scipy.special.xlogy(targets, targets) - targets
+
+    def slopes(self, scores: Array, targets: Array) -> Array:
+        return np.exp(scores) - targets
+
+    def predict(self, scores: Array) -> Array:
+        return drop_column(np.exp(scores))
 
 
 class Hinge(ClassOutput):

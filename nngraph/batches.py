@@ -32,6 +32,8 @@ class Batches:
     ----------
     rows, count : int
         How many rows and batches there are.
+    weight : float
+        What all rows weigh.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Batches:
     ) -> None:
         self.rows = len(next(iter(data.values())))
         self.count = -(-self.rows // size)
+        self.weight = float(self.rows if weights is None else weights.sum())
         self._data, self._size, self._rng, self._shuffle = data, size, rng, shuffle
         self._steps_on, self._weights = steps_on, weights
         self._steps: dict[int, tuple[Steps, Callable[[Array], bool]]] = {}
@@ -53,7 +56,7 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Steps, int, float]]:
         """Give the steps on every batch, its rows, and what it weighs."""
         if self.count == 1:
-            yield self._steps_on(self._data), self.rows, 1.0
+            yield self._steps_on(self._data), self.rows, self.weight
             return
         order = self._rng.permutation(self.rows) if self._shuffle else np.arange(self.rows)
         for start in range(0, self.rows, self._size):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gates.arrays import Array
 from nngraph.flat import Flat
 from nngraph.steps import Steps
 from nngraph.update import Update
@@ -58,7 +59,7 @@ class Descent:
         self._steps_on, self._arrays = steps_on, arrays
         self._steps: dict[Any, Steps] = {}
         self._now: Steps | None = None
-        self._rows = 0
+        self._rows, self._weight = 0, 0.0
         flat.read()
 
     def load(self, X: Any, y: Any, sample_weight: Any = None) -> None:
@@ -82,6 +83,7 @@ class Descent:
             while len(self._steps) > MOST_SHAPES:
                 del self._steps[next(iter(self._steps))]
         self._now, self._rows = steps, len(next(iter(given.values())))
+        self._weight = float(self._rows if sample_weight is None else np.sum(sample_weight))
 
     def compute(self) -> float:
         """Return the loss on the data, as the output reports it, and compute its gradient; dropout is drawn anew."""
@@ -99,7 +101,7 @@ class Descent:
         if not self._computed:
             raise ValueError("there is no gradient: call compute() before every update()")
         self._computed = False
-        self._update(self._rate if rate is None else not_negative(rate, "rate"))
+        self._update(self._rate if rate is None else not_negative(rate, "rate"), self._weight)
         self.flat.average(self._rows)
 
     def finish(self) -> None:
@@ -108,6 +110,11 @@ class Descent:
         Until then it has those of the beginning; where it runs node by node, those of the last `compute`.
         """
         self.flat.write()
+
+    @property
+    def state(self) -> tuple[int, tuple[Array, ...]]:
+        """How many steps were taken, and copies of what the optimiser remembers."""
+        return self._update.step, tuple(part.copy() for part in self._update.state)
 
     @property
     def buffer_bytes(self) -> int:

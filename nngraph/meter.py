@@ -50,6 +50,8 @@ class Meter:
         # Each penalty, and which part of theta has it.
         parts = places(model.graph.parameters)
         self._penalties = [(penalty, parts[p]) for p, penalty in penalties.items()]
+        # The weights, if there are any, are the last of the data.
+        self._weight = float([*train.values()][2].sum()) if len(train) > 2 else len(next(iter(train.values())))
         self._parts = [("", train, list(train.values()))]
         if held:
             self._parts.append(("validation_", held, list(held.values())))
@@ -67,7 +69,8 @@ class Meter:
             # Those with which the epoch's first loss was computed.
             theta = training.kept[1]
             for penalty, part in self._penalties:
-                loss += penalty.value(theta[part])
+                # Each batch has the whole of a shared one, over its own weight.
+                loss += penalty.value(theta[part]) * (training.batches / self._weight if penalty.shared else 1.0)
             row["objective"] = loss
         if self._rate:
             row["rate"] = training.rate

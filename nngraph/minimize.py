@@ -29,10 +29,17 @@ class Minimizer:
     """The objective as a function of one vector, and what SciPy is to do with it."""
 
     def __init__(
-        self, settings: ScipyMinimize, flat: Flat, steps: Steps, penalties: Mapping[Parameter, ElasticNet], rows: int
+        self,
+        settings: ScipyMinimize,
+        flat: Flat,
+        steps: Steps,
+        penalties: Mapping[Parameter, ElasticNet],
+        rows: int,
+        weight: float,
     ) -> None:
-        self._settings, self._flat, self._steps = settings, flat, steps
-        self._penalties, self._rows = penalties, rows
+        self._settings, self._flat, self._steps, self._rows = settings, flat, steps, rows
+        # Each penalty, and what it is divided by.
+        self._penalties = [(p, penalty, weight if penalty.shared else 1.0) for p, penalty in penalties.items()]
         self._at: Array | None = None
         self._ended: Array | None = None
         self.loss, self.value = math.nan, math.nan
@@ -46,9 +53,9 @@ class Minimizer:
             self.loss = self._steps.loss()
             self._steps.differentiate()
             value = self.loss
-            for p, penalty in self._penalties.items():
-                value += penalty.value(flat.values[p])
-                flat.gradients[p] += penalty.gradient(flat.values[p])
+            for p, penalty, sharers in self._penalties:
+                value += penalty.value(flat.values[p]) / sharers
+                flat.gradients[p] += penalty.gradient(flat.values[p]) / sharers
             self._gradient = flat.gradient.astype(np.float64)
             self.value = value if math.isfinite(value) else math.inf
             self._at = theta.copy()

@@ -11,7 +11,7 @@ import numpy as np
 
 from gates.arrays import Array
 from nngraph.nodes import Parameter
-from nngraph.validation import not_negative
+from nngraph.validation import instance, not_negative
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class ElasticNet:
     ----------
     l1, l2 : float
         The strengths, not negative.
+    shared : bool, default=False
+        Whether the examples of a batch share it: it is divided by their number (or weight), as if it were added to the
+        sum of their losses and not to the mean. So is the alpha of scikit-learn's MLPClassifier.
 
     References
     ----------
@@ -31,15 +34,20 @@ class ElasticNet:
 
     l1: float
     l2: float
+    shared: bool = False
 
     def __post_init__(self) -> None:
+        instance(self.shared, bool, f"{type(self).__name__}: shared")
         # Frozen, so that a penalty given twice is one: this is how dataclasses say "set once".
         for name in ("l1", "l2"):
             strength = not_negative(getattr(self, name), f"{type(self).__name__}: {name}")
             object.__setattr__(self, name, strength)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(l1={self.l1!r}, l2={self.l2!r})"
+        return f"{type(self).__name__}(l1={self.l1!r}, l2={self.l2!r}{self._sharing()})"
+
+    def _sharing(self) -> str:
+        return ", shared=True" if self.shared else ""
 
     def value(self, W: Array) -> float:
         """Return the penalty of an array."""
@@ -63,17 +71,19 @@ class L1(ElasticNet):
     ----------
     strength : float
         Not negative.
+    shared : bool, default=False
+        Whether the examples of a batch share it, see `ElasticNet`.
 
     References
     ----------
     Tibshirani: Regression shrinkage and selection via the lasso. Journal of the Royal Statistical Society B 58, 1996.
     """
 
-    def __init__(self, strength: float) -> None:
-        super().__init__(not_negative(strength, "L1: strength"), 0.0)
+    def __init__(self, strength: float, *, shared: bool = False) -> None:
+        super().__init__(not_negative(strength, "L1: strength"), 0.0, shared)
 
     def __repr__(self) -> str:
-        return f"L1({self.l1!r})"
+        return f"L1({self.l1!r}{self._sharing()})"
 
 
 class L2(ElasticNet):
@@ -83,17 +93,19 @@ class L2(ElasticNet):
     ----------
     strength : float
         Not negative.
+    shared : bool, default=False
+        Whether the examples of a batch share it, see `ElasticNet`.
 
     References
     ----------
     Hoerl, Kennard: Ridge regression: biased estimation for nonorthogonal problems. Technometrics 12, 1970.
     """
 
-    def __init__(self, strength: float) -> None:
-        super().__init__(0.0, not_negative(strength, "L2: strength"))
+    def __init__(self, strength: float, *, shared: bool = False) -> None:
+        super().__init__(0.0, not_negative(strength, "L2: strength"), shared)
 
     def __repr__(self) -> str:
-        return f"L2({self.l2!r})"
+        return f"L2({self.l2!r}{self._sharing()})"
 
 
 Penalty: TypeAlias = ElasticNet | Mapping[str, ElasticNet] | None

@@ -258,7 +258,7 @@ class TrainedModel(LearningModel):
         training = Training(self, flat, epochs, batches.count, _told_of_fit, listeners=listeners, meter=meter)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             if isinstance(optimizer, ScipyMinimize):
-                Minimizer(optimizer, flat, steps_on(train), penalties, rows).run(training)
+                Minimizer(optimizer, flat, steps_on(train), penalties, rows, batches.weight).run(training)
             else:
                 update = Update(flat, optimizer, penalties, clip_norm)
                 training.run(batches, update, _rate(optimizer, schedule, epochs), rng)

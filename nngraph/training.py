@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,8 @@ class Training:
         On the last batch, before its step.
     rate : float
         The learning rate of the last step.
+    update : Update or None
+        What takes the steps, with the optimiser's state; None where the loop is SciPy's.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Training:
         self.model, self.history, self.epochs, self.batches = model, History(), epochs, batches
         self.epoch, self.batch, self.loss, self.rate = 0, 0, math.nan, math.nan
         self.columns: tuple[str, ...] = () if meter is None else tuple(meter.columns)
+        self.update: Update | None = None
         # Why it is to end, or has ended; empty if nothing but the number of epochs says so.
         self.reason, self.interrupted = "", False
         self._flat, self._told, self._meter, self._listeners = flat, told, meter, list(listeners)
@@ -107,6 +110,11 @@ class Training:
     def stop(self, reason: str) -> None:
         """End the training: after the present step (in `batch_end`) or epoch, or before any (when one begins)."""
         self.reason = self.reason or str(reason)
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """The present parameters by name, as they are between two steps, too: views."""
+        return {self._flat.graph.names[self._flat.graph.position(p)]: part for p, part in self._flat.values.items()}
 
     def weights(self) -> tuple[Array, Array]:
         """Return a copy of the present parameters and running averages, for `restore`."""
@@ -172,6 +180,7 @@ class Training:
         interrupt they are those of the last whole step with a finite loss.
         """
         flat, last, closing = self._flat, self.epochs, computed is not None
+        self.update = update
         random, running = bool(flat.graph.randoms), bool(flat.running)
         epoch_begin, batch_begin, batch_end = (self._calls[e] for e in ("epoch_begin", "batch_begin", "batch_end"))
         ends = self._meter is not None or bool(self._calls["epoch_end"])
@@ -209,7 +218,7 @@ class Training:
                     steps.differentiate()
                     if callable(rate_at):
                         self.rate = rate = rate_at(epoch + self.batch / self.batches)
-                    update(rate)
+                    update(rate, share)
                     if running:
                         flat.average(rows)
                     self.loss = loss
@@ -223,7 +232,8 @@ class Training:
                 if epoch < last:
                     if not _finite(flat.theta):
                         raise self.diverged(steps.objective(), stepped=True)
-                    if ends and self.end_epoch(total / weight):
+                    # Of one batch it is the loss to the last digit.
+                    if ends and self.end_epoch(loss if self.batches == 1 else total / weight):
                         break
 
     @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -65,15 +66,17 @@ class Update:
         self._steady = type(optimizer).numbers is Optimizer.numbers
         self._run = _in_place(optimizer, flat, self._numbers, self.state)
 
-    def __call__(self, rate: float) -> None:
-        """Take one step, in place; the gradient is used up."""
+    def __call__(self, rate: float, weight: float = 1.0) -> None:
+        """Take one step, in place, on a batch that weighs so much; the gradient is used up."""
         gradient = self._gradient
-        for W, strength, pull, sign, to in self._pulls:
+        for W, strength, pull, sign, shared, to in self._pulls:
             if sign:
                 np.sign(W, pull)
                 np.multiply(pull, strength, pull)
             else:
                 np.multiply(W, strength, pull)
+            if shared:
+                np.divide(pull, weight, pull)
             np.add(to, pull, to)
         if self._clip_norm is not None:
             length = _norm(gradient)
@@ -98,24 +101,27 @@ def _norm(vector: Array) -> float:
     return largest * math.sqrt(scaled.dot(scaled))
 
 
-def _pulls(flat: Flat, penalties: Mapping[Parameter, ElasticNet]) -> list[tuple[Array, Array, Array, bool, Array]]:
-    """Return what penalties add to the gradient: of which weights, how strong, where it is computed, sign?, to what.
+def _pulls(
+    flat: Flat, penalties: Mapping[Parameter, ElasticNet]
+) -> list[tuple[Array, Array, Array, bool, bool, Array]]:
+    """Return what penalties add: of which weights, how strong, where it is computed, sign?, shared?, to what gradient.
 
     On all weights at once, where the others get zero; on each alone, where they are large.
     """
     found = []
-    for name in ("l1", "l2"):
-        strengths = {p: getattr(penalty, name) for p, penalty in penalties.items() if getattr(penalty, name)}
+    for name, shared in itertools.product(("l1", "l2"), (False, True)):
+        penalties_alike = {p: penalty for p, penalty in penalties.items() if penalty.shared == shared}
+        strengths = {p: getattr(penalty, name) for p, penalty in penalties_alike.items() if getattr(penalty, name)}
         if strengths and flat.theta.size <= SMALL:
             vector = np.zeros_like(flat.theta)
             for parameter, part in split(vector, flat.parameters).items():
                 part[...] = strengths.get(parameter, 0.0)
-            found.append((flat.theta, vector, np.empty_like(vector), name == "l1", flat.gradient))
+            found.append((flat.theta, vector, np.empty_like(vector), name == "l1", shared, flat.gradient))
         else:
             for p, strength in strengths.items():
                 W = flat.values[p]
                 number = np.asarray(strength, W.dtype)
-                found.append((W, number, np.empty_like(W), name == "l1", flat.gradients[p]))
+                found.append((W, number, np.empty_like(W), name == "l1", shared, flat.gradients[p]))
     return found
 
 

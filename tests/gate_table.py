@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import hinge_loss, mean_absolute_error, mean_squared_error
+from sklearn.metrics import hinge_loss, mean_absolute_error, mean_poisson_deviance, mean_squared_error
 
 from gates import (
     ELU,
@@ -27,6 +27,7 @@ from gates import (
     ExpGate,
     Gate,
     GatherGate,
+    HalfSquaredError,
     Hinge,
     Huber,
     LayerNormGate,
@@ -38,6 +39,7 @@ from gates import (
     MinimumGate,
     MultiplyGate,
     NegateGate,
+    Poisson,
     PowerGate,
     ReLU,
     ReshapeGate,
@@ -260,6 +262,11 @@ def margin_loss(s: list[float], y: int, margin: float = 1.0) -> float:
 def huber(s: float, t: float, delta: float = 1.0) -> float:
     """Compute Huber's loss by SciPy."""
     return float(scipy.special.huber(delta, s - t))
+
+
+def poisson(s: float, t: float) -> float:
+    """Compute half the deviance of a count t from the mean exp(s): t log(t / mean) - (t - mean)."""
+    return (t * (math.log(t) - s) if t else 0.0) - (t - math.exp(s))
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------
@@ -721,6 +728,14 @@ _OUTPUTS = [
         batch=(0, 1),
     ),
     Row(
+        id="logistic-batchmean",
+        gate=Logistic(reduction="batchmean"),
+        draws=[anything(3, 2), unit(3, 2), positive(3)],
+        reference=lambda s, t, w: 2 * loss_by_elements(logistic)(s, t, w),
+        extreme=(_TWO, _TWO_TARGETS, _PAIR_OF_WEIGHTS),
+        batch=(0, 1, 2),
+    ),
+    Row(
         id="logistic-weights",
         gate=Logistic(class_weight=[0.5, 2.0]),
         draws=[anything(3, 2), unit(3, 2), positive(3)],
@@ -758,6 +773,62 @@ _OUTPUTS = [
         draws=[anything(4), anything(4)],
         reference=lambda scores, targets: np.linalg.norm(scores - targets) ** 2,
         extreme=as_arrays([BIG, -BIG], [-BIG, -1.0]),
+        batch=(0, 1),
+    ),
+    Row(
+        id="squared-error-batchmean",
+        gate=SquaredError(reduction="batchmean"),
+        draws=[anything(4, 3), anything(4, 3), positive(4)],
+        reference=lambda s, t, w: 3 * mean_squared_error(t, s, sample_weight=w),
+        extreme=(_SCORES, _SCORES[::-1].copy(), _WEIGHTS),
+        batch=(0, 1, 2),
+    ),
+    Row(
+        id="half-squared-error",
+        gate=HalfSquaredError(),
+        draws=[anything(3, 2), anything(3, 2)],
+        reference=lambda scores, targets: mean_squared_error(targets, scores) / 2,
+        extreme=(_TWO, _TWO_TARGETS),
+        batch=(0, 1),
+    ),
+    Row(
+        id="half-squared-error-column-weights",
+        gate=HalfSquaredError(),
+        draws=[anything(4, 1), anything(4), positive(4)],
+        reference=lambda scores, targets, w: mean_squared_error(targets, scores.ravel(), sample_weight=w) / 2,
+        extreme=(_COLUMN[:4], np.array([1.0, BIG, -BIG, 3.0]), _WEIGHTS),
+        batch=(0, 1, 2),
+    ),
+    Row(
+        id="half-squared-error-sum",
+        gate=HalfSquaredError(reduction="sum"),
+        draws=[anything(4), anything(4)],
+        reference=lambda scores, targets: np.linalg.norm(scores - targets) ** 2 / 2,
+        extreme=as_arrays([BIG, -BIG], [-BIG, -1.0]),
+        batch=(0, 1),
+    ),
+    Row(
+        id="poisson",
+        gate=Poisson(),
+        draws=[anything(3, 2), positive(3, 2)],
+        reference=lambda scores, targets: mean_poisson_deviance(targets.ravel(), np.exp(scores).ravel()) / 2,
+        extreme=(np.array([[80.0, -80.0], [-80.0, 0.5], [3.0, 2.0]]), _TWO_TARGETS),
+        batch=(0, 1),
+    ),
+    Row(
+        id="poisson-column-weights",
+        gate=Poisson(),
+        draws=[anything(4, 1), below(3, 4), positive(4)],
+        reference=loss_by_elements(poisson),
+        extreme=(np.array([[80.0], [-BIG], [0.0], [1.0]]), np.array([1.0, BIG, 0.0, 3.0]), _WEIGHTS),
+        batch=(0, 1, 2),
+    ),
+    Row(
+        id="poisson-sum",
+        gate=Poisson(reduction="sum"),
+        draws=[anything(4), positive(4)],
+        reference=loss_by_elements(poisson, reduction="sum"),
+        extreme=as_arrays([80.0, -BIG], [BIG, 1.0]),
         batch=(0, 1),
     ),
     Row(

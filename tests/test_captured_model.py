@@ -595,7 +595,7 @@ LAYERS = [
     gates.ELU(), gates.GELU(), LeakyReLU(), gates.ReLU(), gates.SiLU(), gates.Sigmoid(), gates.SoftmaxLayer(),
     gates.Softplus(), Tanh(),
 ]  # fmt: skip
-OUTPUTS = [Softmax(), Logistic(), Hinge(), SquaredError(), gates.AbsoluteError(), gates.Huber()]
+OUTPUTS = [Softmax(), Logistic(), Hinge(), SquaredError(), gates.AbsoluteError(), gates.Huber(), gates.Poisson()]
 
 
 def targets_for(output, k, rows):
@@ -603,6 +603,8 @@ def targets_for(output, k, rows):
     if isinstance(output, Softmax | Hinge):
         return (np.abs(rows[:, 0]) * 10).astype(int) % max(k, 2)
     columns = rows[:, :1] * np.arange(1, k + 1)
+    if isinstance(output, gates.Poisson):
+        return np.abs(columns)
     return (columns > 0).astype(rows.dtype) if isinstance(output, Logistic) else columns
 
 

@@ -27,6 +27,7 @@ OUTPUTS = [
     (Softmax(), 3), (Softmax(class_weight=[1.0, 23.0, 29.0]), 3), (Softmax(reduction="sum"), 2), (Logistic(), 1),
     (Logistic(class_weight=[1.0, 2.0]), 1), (Logistic(), 2), (Hinge(), 3), (Hinge(), 1), (SquaredError(), 1),
     (SquaredError(), 3), (SquaredError(reduction="sum"), 2), (gates.AbsoluteError(), 1), (Huber(), 2),
+    (gates.HalfSquaredError(reduction="batchmean"), 2), (Logistic(reduction="batchmean"), 3),
 ]  # fmt: skip
 
 

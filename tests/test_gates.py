@@ -259,7 +259,7 @@ def test_one_row(row: Row) -> None:
 def test_no_rows(row: Row) -> None:
     """A batch of no rows gives no rows, and gradients of zero or of no rows; of nothing there is no mean loss."""
     inputs = [x[:0] if i in row.batch else x for i, x in enumerate(drawn(row)[0])]
-    if isinstance(row.gate, OutputGate) and row.gate.reduction == "mean":
+    if isinstance(row.gate, OutputGate) and row.gate.reduction != "sum":
         with pytest.raises(GateError):
             run_forward(row.gate, inputs)
         return

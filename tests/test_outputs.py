@@ -514,7 +514,7 @@ def test_bad_class_weights(make: type[OutputGate], weight: Any, message: str) ->
 @pytest.mark.parametrize("reduction", ["average", "none", None, "Mean", 1])
 def test_bad_reduction(make: type[OutputGate], reduction: Any) -> None:
     """Only 'mean' and 'sum' are reductions."""
-    message = f"{make.__name__}: reduction must be 'mean' or 'sum', got {reduction!r}"
+    message = f"{make.__name__}: reduction must be 'mean', 'batchmean' or 'sum', got {reduction!r}"
     with pytest.raises(GateError, match=message):
         make(reduction=reduction)
 
