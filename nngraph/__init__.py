@@ -13,6 +13,7 @@ from nngraph.objective import DivergenceError
 
 if TYPE_CHECKING:
     from nngraph.checking import check_graph, check_model
+    from nngraph.estimators import GateClassifier, GateRegressor
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,8 @@ __all__ = [
     "DivergenceError",
     "Dropout",
     "Ensemble",
+    "GateClassifier",
+    "GateRegressor",
     "Graph",
     "GraphError",
     "History",
@@ -40,7 +43,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the proofs when they are first asked for: they take as long as all the rest."""
+    """Load the proofs and the estimators when they are first asked for: they, and scikit-learn, take long."""
     if name in ("check_graph", "check_model"):
         return getattr(importlib.import_module("nngraph.checking"), name)
+    if name in ("GateClassifier", "GateRegressor"):
+        return getattr(importlib.import_module("nngraph.estimators"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,6 +26,8 @@ class Descent:
     ----------
     flat : Flat
         The parameters and the gradient in the course of it.
+    rng : numpy.random.Generator
+        Where it draws from.
 
     Examples
     --------
@@ -54,7 +56,7 @@ class Descent:
         rng: np.random.Generator,
     ) -> None:
         self.flat = flat
-        self._update, self._rate, self._rng = update, rate, rng
+        self._update, self._rate, self.rng = update, rate, rng
         self._computed, self._random = False, bool(flat.graph.randoms)
         self._steps_on, self._arrays = steps_on, arrays
         self._steps: dict[Any, Steps] = {}
@@ -90,7 +92,7 @@ class Descent:
         if self._now is None:
             raise ValueError("there are no data yet: call load(X, y) before compute()")
         if self._random:
-            self._now.draw(self._rng)
+            self._now.draw(self.rng)
         loss = self._now.loss()
         self._now.differentiate()
         self._computed = True

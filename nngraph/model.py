@@ -248,6 +248,20 @@ class Model(TrainedModel):
         """
         return self.output.predict_proba(self._scores(X))
 
+    def decision_function(self, X: Any) -> Array:
+        """Return the scores, from which the output predicts.
+
+        Parameters
+        ----------
+        X : array-like of shape (examples, features)
+            The features.
+
+        Returns
+        -------
+        scores : array of shape (examples, columns)
+        """
+        return self._scores(X)
+
     def activations(self, X: Any) -> Values:
         """Return the value of every node up to the scores.
 

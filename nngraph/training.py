@@ -75,6 +75,10 @@ class Training:
         Where it is, counted from 0.
     loss : float
         On the last batch, before its step.
+    rows : int
+        How many examples it had.
+    weight : float
+        And what they weigh: their number, or the sum of their weights.
     rate : float
         The learning rate of the last step.
     update : Update or None
@@ -94,6 +98,7 @@ class Training:
     ) -> None:
         self.model, self.history, self.epochs, self.batches = model, History(), epochs, batches
         self.epoch, self.batch, self.loss, self.rate = 0, 0, math.nan, math.nan
+        self.rows, self.weight = 0, 1.0
         self.columns: tuple[str, ...] = () if meter is None else tuple(meter.columns)
         self.update: Update | None = None
         # Why it is to end, or has ended; empty if nothing but the number of epochs says so.
@@ -221,7 +226,7 @@ class Training:
                     update(rate, share)
                     if running:
                         flat.average(rows)
-                    self.loss = loss
+                    self.loss, self.rows, self.weight = loss, rows, share
                     total += share * loss
                     weight += share
                     for call in batch_end:

@@ -78,6 +78,11 @@ FLOORS = [
     ["nngraph.trained"],
     ["nngraph.model", "nngraph.plotting"],
     ["nngraph.checking", "nngraph.cli", "nngraph.ensemble"],
+    ["nngraph.estimators.data", "nngraph.estimators.names", "nngraph.estimators.progress", "nngraph.estimators.rules"],
+    ["nngraph.estimators.online", "nngraph.estimators.watch"],
+    ["nngraph.estimators.base"],
+    ["nngraph.estimators.classifier", "nngraph.estimators.regressor"],
+    ["nngraph.estimators"],
     ["nngraph", "nngraph.__main__"],
 ]
 

@@ -1,0 +1,367 @@
+"""What both estimators share: their settings, and how they train."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+
+# Private, but what scikit-learn's own estimators check their settings with: so ours say the same.
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from gates.arrays import Array
+from gates.contract import Gate
+from gates.losses import OutputGate
+from nngraph.estimators.data import Examples, checked, counting, held_out, weighted
+from nngraph.estimators.names import ACTIVATIONS, architecture
+from nngraph.estimators.online import Online
+from nngraph.estimators.progress import Progress, continued
+from nngraph.estimators.rules import UncorrectedAdam, Velocity, uniform
+from nngraph.estimators.watch import Watch
+from nngraph.graph import Values
+from nngraph.initializers import Generator
+from nngraph.model import Model
+from nngraph.optimizers import GradientDescent, Optimizer, ScipyMinimize
+from nngraph.penalties import L2
+from nngraph.schedules import Schedule
+from nngraph.validation import generator
+
+# What scikit-learn sets while an estimator fits, and takes away itself.
+OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown", "_parent_callback_ctx", "_skl_callbacks")
+
+
+class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
+    """A `Model` behind scikit-learn's interface; see `GateClassifier` and `GateRegressor`."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS)), Gate, "array-like", None],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"}), Optimizer, ScipyMinimize],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "batch_norm": ["boolean"],
+        "initializer": [callable, None],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "callbacks": [list, tuple, None],
+    }
+
+    # The settings, described in the subclasses.
+    hidden_layer_sizes: Any
+    activation: Any
+    solver: Any
+    alpha: float
+    batch_size: Any
+    learning_rate: Any
+    learning_rate_init: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    max_fun: int
+    dropout: Any
+    batch_norm: bool
+    initializer: Any
+    clip_norm: float | None
+    callbacks: Any
+
+    model_: Model
+    _progress: Progress
+    _online: Online | None = None
+
+    # --- What the two differ in --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _labels(self, y: Array, *, known: bool) -> Array:
+        """Return what is to be learned as numbers; look at its kind, and remember it unless that is known."""
+
+    @abstractmethod
+    def _output(self) -> OutputGate:
+        """Return the output gate for the labels that were looked at."""
+
+    @abstractmethod
+    def _columns(self) -> int:
+        """Return how many scores there are."""
+
+    @abstractmethod
+    def _targets(self, labels: Array) -> Array:
+        """Return the targets as the output wants them."""
+
+    @abstractmethod
+    def _score_of(self, scores: Array, labels: Array, weights: Array | None) -> float:
+        """Return what `score` would."""
+
+    def _takes_steps(self) -> bool:
+        """Whether it trains in steps; raise AttributeError, which says why, if it does not."""
+        if self.solver == "lbfgs" or isinstance(self.solver, ScipyMinimize):
+            raise AttributeError(f"partial_fit takes steps, which solver={self.solver!r} does not; 'adam' and 'sgd' do")
+        return True
+
+    def _scale(self) -> float:
+        """Return what a loss of the model is multiplied by in the curves."""
+        return 1.0
+
+    # --- Training ----------------------------------------------------------------------------------------------------
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Sequence[Any]) -> None:
+        """Fit anew, or with warm_start go on; `validation` are examples, targets and weights, or None for each."""
+        told = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        task = None
+        if getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx"):
+            task = self._init_callback_context(max_subtasks=self.max_iter)
+            task.call_on_fit_task_begin(estimator=self, **told)
+        going_on = self.warm_start and hasattr(self, "model_")
+        given = self._examples(X, y, sample_weight, reset=not going_on, known=going_on)
+        rng = generator(self.random_state)
+        model = self._new_model(given.X, rng)
+        if going_on:
+            try:
+                model.adopt(self.model_)
+            except ValueError as error:
+                raise ValueError(f"warm_start goes on with the weights of the last fit, but {error}") from error
+        train, held = self._held_out(given, validation, rng)
+        progress = copy.deepcopy(self._where()) if going_on else Progress(self.early_stopping)
+        progress.epochs, progress.early_stopping = 0, self.early_stopping
+        self.model_, self._progress, self._online = model, progress, None
+        optimizer, size = self._optimizer(), None
+        if isinstance(optimizer, Optimizer):
+            optimizer, size = continued(optimizer, progress, _theta(model)), self._batch_size(len(train.X), model)
+        score = None if held is None else (lambda: self._score_of(model.decision_function(held.X), *held[1:]))
+        watch = Watch(self, progress, train, self._scale(), score, task, told)
+        self.history_ = model.fit(
+            train.X, self._targets(train.labels), sample_weight=train.weights, epochs=self.max_iter, batch_size=size,
+            optimizer=optimizer, schedule=self._schedule(progress), penalty=self.penalty(), clip_norm=self.clip_norm,
+            validation=None if held is None else (held.X, self._targets(held.labels), held.weights),
+            callbacks=[*(self.callbacks or ()), watch], shuffle=bool(self.shuffle), progress=False,
+        )  # fmt: skip
+        self.__dict__.update(progress.attributes())
+        if task is not None:
+            task.call_on_fit_task_end(estimator=self, reconstruction_attributes={}, **told)
+        if self.history_.stopped == "all epochs are done":
+            text = f"{type(self).__name__} was still getting better after max_iter={self.max_iter} epochs"
+            warnings.warn(f"{text}, by more than tol={self.tol:g}; raise max_iter, or tol", ConvergenceWarning, 5)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> None:
+        """Take one epoch on these examples, and go on where the last call, or `fit`, left off."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        train = counting(self._examples(X, y, sample_weight, reset=reset, known=True))
+        if not hasattr(self, "model_"):
+            self.model_, self._progress = self._new_model(train.X, generator(self.random_state)), Progress(False)
+        model, progress, optimizer = self.model_, self._progress, self._optimizer()
+        assert isinstance(optimizer, Optimizer)  # noqa: S101 - with SciPy's methods there is no partial_fit
+        # What fails half done is not gone on with.
+        online, self._online = self._online, None
+        if online is None:
+            online = Online(model, continued(optimizer, progress, _theta(model)), self)
+        schedule = self._schedule(progress)
+        rate = optimizer.rate * (1.0 if schedule is None else schedule(len(progress.loss_curve), self.max_iter))
+        size = self._batch_size(len(train.X), model)
+        loss = online.epoch(train.X, self._targets(train.labels), train.weights, size, rate, self._scale())
+        progress.epochs = 0
+        progress.end_epoch(loss, len(train.X), self)
+        if self.learning_rate == "adaptive" and progress.idle > self.n_iter_no_change:
+            progress.turn_down(rate)
+        self._online = online
+        self.__dict__.update(progress.attributes())
+
+    @contextlib.contextmanager
+    def _or_as_before(self) -> Iterator[None]:
+        """Leave the estimator as it was if something fails."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            now = self.__dict__
+            kept = {name: now[name] for name in OF_CALLBACKS if name in now}
+            now.clear()
+            now.update({**before, **kept})
+            raise
+
+    def _where(self) -> Progress:
+        """Return how far training has come, with the optimiser's present state."""
+        if self._online is not None:
+            self._online.left(self._progress)
+        return self._progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What steps are taken with is recorded anew.
+        if self._online is not None:
+            self._where()
+        return {**super().__getstate__(), "_online": None}
+
+    # --- Parts -------------------------------------------------------------------------------------------------------
+
+    def _examples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Examples:
+        """Return looked-at data; with `reset` the features are new, and unless `known` the kind of labels is."""
+        X, y = checked(self, X, y, reset=reset)
+        labels = self._labels(y, known=known)
+        return Examples(X, labels, weighted(sample_weight, X, y, getattr(self, "class_weight", None)))
+
+    def _held_out(self, given: Examples, validation: Sequence[Any], rng: Generator) -> tuple[Examples, Examples | None]:
+        """Return what is trained on, and what is held out, if anything is."""
+        X_val, y_val, weight_val = validation
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val go together: the examples to judge by, and their targets")
+        if X_val is not None:
+            try:
+                X_val, y_val = checked(self, X_val, y_val, reset=False)
+                weights = weighted(weight_val, X_val, y_val, None)
+                held = Examples(X_val, self._labels(y_val, known=True), weights)
+            except ValueError as error:
+                raise ValueError(f"X_val, y_val: {error}") from error
+            return counting(given), counting(held)
+        if not self.early_stopping:
+            return counting(given), None
+        return held_out(counting(given), self.validation_fraction, rng, alike=is_classifier(self))
+
+    def _new_model(self, X: Array, rng: Generator) -> Model:
+        return Model(
+            architecture(
+                self.hidden_layer_sizes, self.activation, self.dropout, self.batch_norm, (X.shape[1], self._columns())
+            ),
+            output=self._output(),
+            initializer=uniform(self.activation) if self.initializer is None else self.initializer,
+            dtype=X.dtype,
+            random_state=rng,
+        )
+
+    def _optimizer(self) -> Optimizer | ScipyMinimize:
+        if not isinstance(self.solver, str):
+            return self.solver
+        rate = float(self.learning_rate_init)
+        if self.solver == "lbfgs":
+            return ScipyMinimize("L-BFGS-B", gtol=self.tol, maxfun=self.max_fun)
+        if self.solver == "adam":
+            return UncorrectedAdam(rate, self.beta_1, self.beta_2, self.epsilon)
+        if self.momentum == 0:
+            return GradientDescent(rate)
+        return Velocity(rate, self.momentum, self.nesterovs_momentum)
+
+    def _schedule(self, progress: Progress) -> Schedule | None:
+        if callable(self.learning_rate):
+            return self.learning_rate
+        # As in scikit-learn, Adam's rate is its own.
+        return progress if self.learning_rate != "constant" and self.solver not in ("adam", "lbfgs") else None
+
+    def penalty(self) -> L2 | None:
+        """Return what alpha is to a `Model`."""
+        return L2(self.alpha, shared=True) if self.alpha else None
+
+    def _batch_size(self, rows: int, model: Model) -> int:
+        if self.batch_size != "auto":
+            if self.batch_size > rows:
+                text = f"batch_size={self.batch_size} is larger than the {rows} training examples"
+                warnings.warn(f"{text}; a batch has all of them", UserWarning, 6)
+            return min(int(self.batch_size), rows)
+        size = min(200, rows)
+        # So that no example is alone where a batch is normalised.
+        while size > 2 and rows % size == 1 and model.graph.running:
+            size -= 1
+        return size
+
+    # --- Asking ------------------------------------------------------------------------------------------------------
+
+    def _scores(self, X: Any) -> Array:
+        check_is_fitted(self)
+        return self.model_.decision_function(checked(self, X))
+
+    def activations(self, X: Any) -> Values:
+        """Return the value of every node of the net up to the scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        values : Values
+            By name: X, XW1, Z1, A1, ...
+        """
+        check_is_fitted(self)
+        return self.model_.activations(checked(self, X))
+
+    def gradients(self, X: Any, y: Any) -> Values:
+        """Return the gradient of the mean loss (without the penalty) by every node of the net.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+
+        Returns
+        -------
+        gradients : Values
+            By name: W1, b1, A1, ...
+        """
+        check_is_fitted(self)
+        X, y = checked(self, X, y, reset=False)
+        return self.model_.gradients(X, self._targets(self._labels(y, known=True)))
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weights, layer by layer; writing into them changes the net."""
+        return list(self._fitted("coefs_").W)
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The biases, layer by layer; writing into them changes the net."""
+        parameters = self._fitted("intercepts_").parameters.items()
+        return [value for name, value in parameters if re.fullmatch(r"b\d+", name)]
+
+    def _fitted(self, name: str) -> Model:
+        if "model_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no {name} before fit")
+        return self.model_
+
+    @property
+    def n_layers_(self) -> int:
+        """The number of layers, that of the features and that of the scores included."""
+        return len(self._fitted("n_layers_").W) + 1
+
+    @property
+    def n_outputs_(self) -> int:
+        """The number of scores."""
+        return len(self._fitted("n_outputs_").W[-1].T)
+
+
+def _theta(model: Model) -> Array:
+    """Return an array of the size of all parameters."""
+    return np.zeros(sum(value.size for value in model.parameters.values()), model.dtype)

@@ -1,0 +1,131 @@
+"""How far an estimator's training has come: what a later `fit` with warm_start, or `partial_fit`, goes on from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gates.arrays import Array
+from nngraph.optimizers import Optimizer
+
+# Below it the rate of learning_rate="adaptive" falls no more.
+SMALLEST_RATE = 1e-6
+
+
+@dataclass
+class Progress:
+    """Curves, counts, and the state of the optimiser and of the learning rate.
+
+    Attributes
+    ----------
+    early_stopping : bool
+        Whether the score on validation data says what is better, and not the loss.
+    loss_curve, validation_loss_curve, validation_scores : lists of float
+        A number for every epoch.
+    rows, epochs : int
+        How many examples were learned from in all; and how many epochs there were in the present call.
+    best_loss, best_score : float
+    idle : int
+        How many epochs in a row have brought nothing.
+    factor : float
+        What the learning rate is multiplied by.
+    state : (int, tuple of arrays) or None
+        How many steps the optimiser took, and what it remembers.
+    """
+
+    early_stopping: bool
+    loss_curve: list[float] = field(default_factory=list)
+    validation_loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] = field(default_factory=list)
+    rows: int = 0
+    epochs: int = 0
+    best_loss: float = math.inf
+    best_score: float = -math.inf
+    idle: int = 0
+    factor: float = 1.0
+    state: tuple[int, tuple[Array, ...]] | None = None
+
+    def __call__(self, epoch: float, epochs: float) -> float:
+        """Return the factor: a schedule."""
+        return self.factor
+
+    def end_epoch(self, loss: float, rows: int, settings: Any) -> bool:
+        """Write an epoch on so many examples down, and count it if it brings less than tol; return whether it is best.
+
+        If scores judge, the last one was appended before.
+        """
+        self.loss_curve.append(float(loss))
+        self.rows += rows
+        self.epochs += 1
+        if settings.learning_rate == "invscaling":
+            self.factor = (self.rows + 1.0) ** -settings.power_t
+        if self.early_stopping:
+            score, best = self.validation_scores[-1], self.best_score
+            self.idle = self.idle + 1 if score < best + settings.tol else 0
+            self.best_score = max(best, score)
+            return score > best
+        lowest = self.best_loss
+        self.idle = self.idle + 1 if loss > lowest - settings.tol else 0
+        self.best_loss = min(float(loss), lowest)
+        return loss < lowest
+
+    def turn_down(self, rate: float) -> bool:
+        """Divide the learning rate by 5, as "adaptive" does when nothing improves; return False if it is too small."""
+        if rate <= SMALLEST_RATE:
+            return False
+        self.factor /= 5
+        self.idle = 0
+        return True
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what the estimator shows of it, as scikit-learn's do: what is not judged by is None."""
+        by_score = self.early_stopping
+        return {
+            "loss_curve_": self.loss_curve,
+            "validation_loss_curve_": self.validation_loss_curve or None,
+            "validation_scores_": self.validation_scores or None,
+            "loss_": self.loss_curve[-1] if self.loss_curve else math.nan,
+            "best_loss_": None if by_score else self.best_loss,
+            "best_validation_score_": self.best_score if by_score else None,
+            "n_iter_": self.epochs,
+            "t_": self.rows,
+        }
+
+
+class Continued(Optimizer):
+    """An optimiser that goes on from a state in which it was left.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    step : int
+        How many steps were taken.
+    state : tuple of arrays
+        What it remembers.
+    """
+
+    def __init__(self, optimizer: Optimizer, step: int, state: tuple[Array, ...]) -> None:
+        super().__init__(optimizer.rate)
+        self.optimizer, self.step, self.state = optimizer, step, state
+
+    def start(self, theta: Array) -> tuple[Array, ...]:
+        return self.state
+
+    def numbers(self, rate: float, step: int) -> tuple[float, ...]:
+        return self.optimizer.numbers(rate, self.step + step)
+
+    def update(self, *args: Any) -> Any:
+        return self.optimizer.update(*args)
+
+
+def continued(optimizer: Optimizer, progress: Progress, theta: Array) -> Optimizer:
+    """Return an optimiser that goes on where the last one left off, if that was of its kind; else it begins anew."""
+    if progress.state is not None:
+        step, state = progress.state
+        if [np.shape(part) for part in optimizer.start(theta)] == [part.shape for part in state]:
+            return Continued(optimizer, step, state)
+        progress.state = None
+    return optimizer
