@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gates.arrays import Array
 from nngraph.nodes import Node
 from nngraph.steps import Steps
+
+Order: TypeAlias = bool | Callable[[int], Any]
 
 
 class Batches:
@@ -20,8 +23,8 @@ class Batches:
         All rows.
     size : int
         How many rows a batch has; the last one of an epoch may have fewer.
-    shuffle : bool
-        Whether the rows come in another order in every epoch.
+    shuffle : bool or callable
+        Whether the rows come in another order in every epoch; or ``shuffle(rows)``, which returns it.
     rng : numpy.random.Generator
     steps_on : callable
         Returns new steps on some data.
@@ -43,7 +46,7 @@ class Batches:
         rng: np.random.Generator,
         steps_on: Callable[[Mapping[Node, Array]], Steps],
         *,
-        shuffle: bool,
+        shuffle: Order,
         weights: Array | None = None,
     ) -> None:
         self.rows = len(next(iter(data.values())))
@@ -58,11 +61,21 @@ class Batches:
         if self.count == 1:
             yield self._steps_on(self._data), self.rows, self.weight
             return
-        order = self._rng.permutation(self.rows) if self._shuffle else np.arange(self.rows)
+        order = self._order()
         for start in range(0, self.rows, self._size):
             rows = order[start : start + self._size]
             weight = len(rows) if self._weights is None else float(self._weights.take(rows).sum())
             yield self._take(rows), len(rows), weight
+
+    def _order(self) -> Array:
+        if not callable(self._shuffle):
+            return self._rng.permutation(self.rows) if self._shuffle else np.arange(self.rows)
+        order = np.asarray(self._shuffle(self.rows))
+        if order.shape != (self.rows,) or order.dtype.kind not in "iu" or order.min() < 0 or order.max() >= self.rows:
+            raise ValueError(
+                f"shuffle must return the numbers of {self.rows} rows, from 0 to {self.rows - 1}, got {order!r}"
+            )
+        return order
 
     def _take(self, rows: Array) -> Steps:
         steps, take = self._steps.get(len(rows), (None, None))

@@ -12,7 +12,7 @@ import numpy as np
 
 from gates.arrays import Array
 from gates.losses import ClassOutput
-from nngraph.batches import Batches
+from nngraph.batches import Batches, Order
 from nngraph.callbacks import ProgressBar
 from nngraph.descent import Descent
 from nngraph.fitting import (
@@ -156,7 +156,7 @@ class TrainedModel(LearningModel):
         callbacks: Sequence[Callback] = (),
         sample_weight: Any = None,
         class_weight: Any = None,
-        shuffle: bool = True,
+        shuffle: Order = True,
         progress: bool = True,
         random_state: Any = None,
     ) -> History:
@@ -195,8 +195,9 @@ class TrainedModel(LearningModel):
             What each example weighs in the loss; those that weigh nothing are left out.
         class_weight : "balanced" or dict from label to float, optional
             What each label weighs; it multiplies with sample_weight.
-        shuffle : bool, default=True
-            Whether the examples come in another order in every epoch.
+        shuffle : bool or callable, default=True
+            Whether the examples come in another order in every epoch; or a function that returns it,
+            ``shuffle(rows)``, as an array of the numbers of so many rows (some may come twice, and others not).
         progress : bool, default=True
             Whether a bar is drawn where the output is a terminal, once it lasts longer than a second.
         random_state : int, RandomState, Generator or None, default=None
@@ -222,8 +223,9 @@ class TrainedModel(LearningModel):
             If the loss has doubled from the first epoch to the last.
         """
         epochs = whole_number(epochs, "epochs", 0)
-        for flag, name in ((shuffle, "shuffle"), (progress, "progress")):
-            instance(flag, bool, name)
+        instance(progress, bool, "progress")
+        if not callable(shuffle) or isinstance(shuffle, type):
+            instance(shuffle, bool, "shuffle")
         if clip_norm is not None:
             clip_norm = positive(clip_norm, "clip_norm")
         check_optimizer(optimizer)

@@ -27,7 +27,7 @@ from nngraph.estimators.data import Examples, checked, counting, held_out, weigh
 from nngraph.estimators.names import ACTIVATIONS, architecture
 from nngraph.estimators.online import Online
 from nngraph.estimators.progress import Progress, continued
-from nngraph.estimators.rules import UncorrectedAdam, Velocity, uniform
+from nngraph.estimators.rules import Order, UncorrectedAdam, Velocity, uniform
 from nngraph.estimators.watch import Watch
 from nngraph.graph import Values
 from nngraph.initializers import Generator
@@ -35,7 +35,7 @@ from nngraph.model import Model
 from nngraph.optimizers import GradientDescent, Optimizer, ScipyMinimize
 from nngraph.penalties import L2
 from nngraph.schedules import Schedule
-from nngraph.validation import generator
+from nngraph.validation import drawing, generator
 
 # What scikit-learn sets while an estimator fits, and takes away itself.
 OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown", "_parent_callback_ctx", "_skl_callbacks")
@@ -104,6 +104,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     model_: Model
     _progress: Progress
+    _order: Order
     _online: Online | None = None
 
     # --- What the two differ in --------------------------------------------------------------------------------------
@@ -160,6 +161,8 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         progress = copy.deepcopy(self._where()) if going_on else Progress(self.early_stopping)
         progress.epochs, progress.early_stopping = 0, self.early_stopping
         self.model_, self._progress, self._online = model, progress, None
+        if not going_on:
+            self._order = Order(rng)
         optimizer, size = self._optimizer(), None
         if isinstance(optimizer, Optimizer):
             optimizer, size = continued(optimizer, progress, _theta(model)), self._batch_size(len(train.X), model)
@@ -169,7 +172,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             train.X, self._targets(train.labels), sample_weight=train.weights, epochs=self.max_iter, batch_size=size,
             optimizer=optimizer, schedule=self._schedule(progress), penalty=self.penalty(), clip_norm=self.clip_norm,
             validation=None if held is None else (held.X, self._targets(held.labels), held.weights),
-            callbacks=[*(self.callbacks or ()), watch], shuffle=bool(self.shuffle), progress=False,
+            callbacks=[*(self.callbacks or ()), watch], shuffle=self._order if self.shuffle else False, progress=False,
         )  # fmt: skip
         self.__dict__.update(progress.attributes())
         if task is not None:
@@ -184,22 +187,22 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError("partial_fit does not support early_stopping=True")
         train = counting(self._examples(X, y, sample_weight, reset=reset, known=True))
         if not hasattr(self, "model_"):
-            self.model_, self._progress = self._new_model(train.X, generator(self.random_state)), Progress(False)
+            rng = generator(self.random_state)
+            self.model_, self._progress, self._order = self._new_model(train.X, rng), Progress(False), Order(rng)
         model, progress, optimizer = self.model_, self._progress, self._optimizer()
         assert isinstance(optimizer, Optimizer)  # noqa: S101 - with SciPy's methods there is no partial_fit
-        # What fails half done is not gone on with.
-        online, self._online = self._online, None
-        if online is None:
-            online = Online(model, continued(optimizer, progress, _theta(model)), self)
+        if self._online is None or self._online.failed:
+            self._online = Online(model, continued(optimizer, self._where(), _theta(model)), self)
         schedule = self._schedule(progress)
         rate = optimizer.rate * (1.0 if schedule is None else schedule(len(progress.loss_curve), self.max_iter))
-        size = self._batch_size(len(train.X), model)
-        loss = online.epoch(train.X, self._targets(train.labels), train.weights, size, rate, self._scale())
+        size, rows = self._batch_size(len(train.X), model), len(train.X)
+        order = self._order(rows) if self.shuffle and size < rows else np.arange(rows)
+        train = train._replace(labels=self._targets(train.labels))
+        loss = self._online.epoch(train, size, order, rate, self._scale())
         progress.epochs = 0
-        progress.end_epoch(loss, len(train.X), self)
+        progress.end_epoch(loss, rows, self)
         if self.learning_rate == "adaptive" and progress.idle > self.n_iter_no_change:
             progress.turn_down(rate)
-        self._online = online
         self.__dict__.update(progress.attributes())
 
     @contextlib.contextmanager
@@ -218,7 +221,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _where(self) -> Progress:
         """Return how far training has come, with the optimiser's present state."""
         if self._online is not None:
-            self._online.left(self._progress)
+            self._progress.state = self._online.state
         return self._progress
 
     def __getstate__(self) -> dict[str, Any]:
@@ -258,9 +261,10 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 self.hidden_layer_sizes, self.activation, self.dropout, self.batch_norm, (X.shape[1], self._columns())
             ),
             output=self._output(),
-            initializer=uniform(self.activation) if self.initializer is None else self.initializer,
+            initializer=uniform(self.activation, rng) if self.initializer is None else self.initializer,
             dtype=X.dtype,
-            random_state=rng,
+            # Of its own, so that weights, order and what is held out are drawn as scikit-learn draws them.
+            random_state=drawing(copy.deepcopy(rng)),
         )
 
     def _optimizer(self) -> Optimizer | ScipyMinimize:

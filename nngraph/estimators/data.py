@@ -77,23 +77,29 @@ def counting(examples: Examples) -> Examples:
     counts = examples.weights > 0
     if not counts.any():
         raise ValueError("the weights of all examples are zero: then there is nothing to learn")
-    return _rows(examples, counts)
+    return taken(examples, counts)
 
 
-def _rows(examples: Examples, which: Array) -> Examples:
+def taken(examples: Examples, which: Array) -> Examples:
+    """Return some of the examples."""
     X, labels, weights = examples
     return Examples(X[which], labels[which], None if weights is None else weights[which])
 
 
 def held_out(examples: Examples, share: float, rng: Generator, *, alike: bool) -> tuple[Examples, Examples]:
-    """Return what is trained on, and a share that is held out; of labels each gives its share."""
-    labels = examples.labels
-    kept, out = train_test_split(
-        np.arange(len(labels)),
-        test_size=share,
-        random_state=rng,
-        stratify=labels if alike and labels.ndim == 1 else None,
-    )
+    """Return what is trained on, and a share that is held out; of classes each gives its share, where they are `alike`.
+
+    A class of which there are too few for that is left to chance, but never held out as a whole.
+    """
+    labels, rows = examples.labels, np.arange(len(examples.labels))
+    alike = alike and labels.ndim == 1
+    counts = np.bincount(labels) if alike else np.ones(1, int)
+    counts = counts[counts > 0]
+    enough = alike and counts.min() > 1 and len(counts) <= min(share, 1 - share) * len(rows)
+    kept, out = train_test_split(rows, test_size=share, random_state=rng, stratify=labels if enough else None)
+    if alike and not enough:
+        seen = np.isin(labels[out], labels[kept])
+        kept, out = np.concatenate([kept, out[~seen]]), out[seen]
     if len(out) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
-    return _rows(examples, np.sort(kept)), _rows(examples, np.sort(out))
+    return taken(examples, kept), taken(examples, out)

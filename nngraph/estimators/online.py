@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
-from nngraph.estimators.progress import Continued, Progress
+from nngraph.estimators.data import Examples, taken
+from nngraph.estimators.progress import Continued
 from nngraph.model import Model
 from nngraph.objective import FIT_ADVICE, DivergenceError
 from nngraph.optimizers import Optimizer
@@ -22,42 +23,68 @@ class Online:
     model : Model
     optimizer : Optimizer
     settings : estimator
+
+    Attributes
+    ----------
+    state : (int, tuple of arrays)
+        Where the optimiser was after the last epoch.
+    failed : bool
+        Whether an epoch was not brought to its end, so that these steps cannot be gone on with.
     """
 
     def __init__(self, model: Model, optimizer: Optimizer, settings: Any) -> None:
         self._before = optimizer.step if isinstance(optimizer, Continued) else 0
-        self._alpha, self._shuffle = settings.alpha, settings.shuffle
+        self._alpha = settings.alpha
         self._descent = model.descent(optimizer, penalty=settings.penalty(), clip_norm=settings.clip_norm)
         self._W = [part.ravel() for part in self._descent.flat.values.values() if part.ndim >= 2] if self._alpha else []
+        self.state, self.failed = self._left(), False
 
-    def epoch(self, X: Array, targets: Array, weights: Array | None, size: int, rate: float, scale: float) -> float:
+    def _left(self) -> tuple[int, tuple[Array, ...]]:
+        step, state = self._descent.state
+        return self._before + step, state
+
+    def epoch(self, train: Examples, size: int, order: Array, rate: float, scale: float) -> float:
         """Take a step on every batch; return the mean objective.
+
+        Parameters
+        ----------
+        train : Examples
+            The labels as the output takes them.
+        size : int
+            How many examples a batch has.
+        order : array of shape (examples,)
+            The numbers of the examples.
+        rate : float
+            The learning rate.
+        scale : float
+            What a loss is multiplied by.
 
         Raises
         ------
         DivergenceError
-            If the loss is not finite; the model is as it was.
+            If the loss or a weight is not finite; the model is as it was.
         """
-        descent, total = self._descent, 0.0
-        whole = size >= len(X)
-        order = descent.rng.permutation(len(X)) if self._shuffle and not whole else np.arange(len(X))
-        for batch, start in enumerate(range(0, len(X), size)):
-            rows = slice(None) if whole else order[start : start + size]
-            part = None if weights is None else weights[rows]
-            descent.load(X[rows], targets[rows], part)
-            weight = float(len(X[rows]) if part is None else part.sum())
+        descent, total, rows = self._descent, 0.0, len(train.X)
+        self.failed = True
+        for start in range(0, rows, size):
+            some = order[start : start + size]
+            batch = train if len(some) == rows else taken(train, some)
+            descent.load(*batch)
+            weight = float(len(some) if batch.weights is None else batch.weights.sum())
             penalty = self._alpha / 2 * sum(W.dot(W) for W in self._W)
             loss = descent.compute()
             if not math.isfinite(loss):
-                advice = FIT_ADVICE.format(rate)
-                text = f"partial_fit diverged in batch {batch}: the loss became {loss}. The weights of before are kept"
-                raise DivergenceError(f"{text}. {advice}", batch, "loss")
-            total += len(X[rows]) * (loss * scale + penalty / weight)
+                raise _diverged(f"the loss became {loss} in batch {start // size}", start // size, "loss", rate)
+            total += len(some) * (loss * scale + penalty / weight)
             descent.update(rate)
+        for parameter, part in descent.flat.values.items():
+            if not np.isfinite(part).all():
+                raise _diverged(f"{parameter.name} is no longer finite", (rows - 1) // size, str(parameter.name), rate)
         descent.finish()
-        return total / len(X)
+        self.state, self.failed = self._left(), False
+        return total / rows
 
-    def left(self, progress: Progress) -> None:
-        """Write down where the optimiser is."""
-        step, state = self._descent.state
-        progress.state = self._before + step, state
+
+def _diverged(what: str, step: int, node: str, rate: float) -> DivergenceError:
+    advice = FIT_ADVICE.format(rate)
+    return DivergenceError(f"partial_fit diverged: {what}. The weights of before are kept. {advice}", step, node)
