@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 
@@ -135,6 +135,10 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             raise AttributeError(f"partial_fit takes steps, which solver={self.solver!r} does not; 'adam' and 'sgd' do")
         return True
 
+    def _classes(self) -> int:
+        """Return how many classes there are; 0 where the labels are no classes."""
+        return 0
+
     def _scale(self) -> float:
         """Return what a loss of the model is multiplied by in the curves."""
         return 1.0
@@ -253,7 +257,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             return counting(given), counting(held)
         if not self.early_stopping:
             return counting(given), None
-        return held_out(counting(given), self.validation_fraction, rng, alike=is_classifier(self))
+        return held_out(counting(given), self.validation_fraction, rng, classes=self._classes())
 
     def _new_model(self, X: Array, rng: Generator) -> Model:
         return Model(

@@ -312,6 +312,9 @@ class GateClassifier(ClassifierMixin, GateEstimator):
     def _output(self) -> OutputGate:
         return classification_loss(self.loss, len(self.classes_), multilabel=self._multilabel)
 
+    def _classes(self) -> int:
+        return 0 if self._multilabel else len(self.classes_)
+
     def _columns(self) -> int:
         binary = isinstance(self._output(), Logistic) and not self._multilabel
         return 1 if binary else len(self.classes_)

@@ -86,18 +86,16 @@ def taken(examples: Examples, which: Array) -> Examples:
     return Examples(X[which], labels[which], None if weights is None else weights[which])
 
 
-def held_out(examples: Examples, share: float, rng: Generator, *, alike: bool) -> tuple[Examples, Examples]:
-    """Return what is trained on, and a share that is held out; of classes each gives its share, where they are `alike`.
+def held_out(examples: Examples, share: float, rng: Generator, *, classes: int) -> tuple[Examples, Examples]:
+    """Return what is trained on, and a share that is held out, as scikit-learn's perceptrons divide them.
 
-    A class of which there are too few for that is left to chance, but never held out as a whole.
+    Of two classes each gives its share; more are left to chance, but none is held out as a whole. `classes` is 0 where
+    the labels are no classes.
     """
     labels, rows = examples.labels, np.arange(len(examples.labels))
-    alike = alike and labels.ndim == 1
-    counts = np.bincount(labels) if alike else np.ones(1, int)
-    counts = counts[counts > 0]
-    enough = alike and counts.min() > 1 and len(counts) <= min(share, 1 - share) * len(rows)
-    kept, out = train_test_split(rows, test_size=share, random_state=rng, stratify=labels if enough else None)
-    if alike and not enough:
+    alike = classes == 2 and np.bincount(labels, minlength=2).min() > 1
+    kept, out = train_test_split(rows, test_size=share, random_state=rng, stratify=labels if alike else None)
+    if classes and not alike:
         seen = np.isin(labels[out], labels[kept])
         kept, out = np.concatenate([kept, out[~seen]]), out[seen]
     if len(out) < 2:
