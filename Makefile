@@ -37,6 +37,7 @@ figures: $(VENV)/demos
 bench: $(VENV)/benched
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/training.py
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/learning.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benchmarks/estimators.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("nngraph needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] \

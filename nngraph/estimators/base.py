@@ -182,8 +182,8 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if task is not None:
             task.call_on_fit_task_end(estimator=self, reconstruction_attributes={}, **told)
         if self.history_.stopped == "all epochs are done":
-            text = f"{type(self).__name__} was still getting better after max_iter={self.max_iter} epochs"
-            warnings.warn(f"{text}, by more than tol={self.tol:g}; raise max_iter, or tol", ConvergenceWarning, 5)
+            text = f"{type(self).__name__} has not converged after max_iter={self.max_iter} epochs, by tol={self.tol:g}"
+            warnings.warn(f"{text}; raise max_iter, or tol, or scale the data", ConvergenceWarning, 4)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> None:
         """Take one epoch on these examples, and go on where the last call, or `fit`, left off."""
@@ -297,7 +297,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if self.batch_size != "auto":
             if self.batch_size > rows:
                 text = f"batch_size={self.batch_size} is larger than the {rows} training examples"
-                warnings.warn(f"{text}; a batch has all of them", UserWarning, 6)
+                warnings.warn(f"{text}; a batch has all of them", UserWarning, 5)
             return min(int(self.batch_size), rows)
         size = min(200, rows)
         # So that no example is alone where a batch is normalised.
