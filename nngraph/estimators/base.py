@@ -174,7 +174,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         watch = Watch(self, progress, train, self._scale(), score, task, told)
         self.history_ = model.fit(
             train.X, self._targets(train.labels), sample_weight=train.weights, epochs=self.max_iter, batch_size=size,
-            optimizer=optimizer, schedule=self._schedule(progress), penalty=self.penalty(), clip_norm=self.clip_norm,
+            optimizer=optimizer, schedule=self._schedule(progress), penalty=self._penalty(), clip_norm=self.clip_norm,
             validation=None if held is None else (held.X, self._targets(held.labels), held.weights),
             callbacks=[*(self.callbacks or ()), watch], shuffle=self._order if self.shuffle else False, progress=False,
         )  # fmt: skip
@@ -196,7 +196,9 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         model, progress, optimizer = self.model_, self._progress, self._optimizer()
         assert isinstance(optimizer, Optimizer)  # noqa: S101 - with SciPy's methods there is no partial_fit
         if self._online is None or self._online.failed:
-            self._online = Online(model, continued(optimizer, self._where(), _theta(model)), self)
+            settings = {"penalty": self._penalty(), "clip_norm": self.clip_norm}
+            going_on = continued(optimizer, self._where(), _theta(model))
+            self._online = Online(model, going_on, self.alpha, **settings)
         schedule = self._schedule(progress)
         rate = optimizer.rate * (1.0 if schedule is None else schedule(len(progress.loss_curve), self.max_iter))
         size, rows = self._batch_size(len(train.X), model), len(train.X)
@@ -289,8 +291,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         # As in scikit-learn, Adam's rate is its own.
         return progress if self.learning_rate != "constant" and self.solver not in ("adam", "lbfgs") else None
 
-    def penalty(self) -> L2 | None:
-        """Return what alpha is to a `Model`."""
+    def _penalty(self) -> L2 | None:
         return L2(self.alpha, shared=True) if self.alpha else None
 
     def _batch_size(self, rows: int, model: Model) -> int:

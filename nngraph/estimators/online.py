@@ -22,7 +22,10 @@ class Online:
     ----------
     model : Model
     optimizer : Optimizer
-    settings : estimator
+    alpha : float
+        The strength of the penalty.
+    **settings
+        Of `Model.descent`.
 
     Attributes
     ----------
@@ -32,10 +35,10 @@ class Online:
         Whether an epoch was not brought to its end, so that these steps cannot be gone on with.
     """
 
-    def __init__(self, model: Model, optimizer: Optimizer, settings: Any) -> None:
+    def __init__(self, model: Model, optimizer: Optimizer, alpha: float, **settings: Any) -> None:
         self._before = optimizer.step if isinstance(optimizer, Continued) else 0
-        self._alpha = settings.alpha
-        self._descent = model.descent(optimizer, penalty=settings.penalty(), clip_norm=settings.clip_norm)
+        self._alpha = alpha
+        self._descent = model.descent(optimizer, **settings)
         self._W = [part.ravel() for part in self._descent.flat.values.values() if part.ndim >= 2] if self._alpha else []
         self.state, self.failed = self._left(), False
 
