@@ -53,7 +53,7 @@ class Watch(Callback):
 
     def fit_begin(self, training: Training) -> None:
         """Find the weights that the penalty is on; what a fit goes on from is the best so far."""
-        if self._progress.validation_scores:
+        if self._progress.early_stopping and self._progress.validation_scores:
             self._best = training.weights()
         parts = training.parameters.values()
         self._weights = [part.ravel() for part in parts if part.ndim >= 2] if self._settings.alpha else []
