@@ -56,6 +56,15 @@ class Callback:
     def fit_end(self, training: Training) -> None:
         """After the last epoch, however it ended."""
 
+    def state(self, training: Training) -> Any:
+        """Return what this callback must know to go on from the end of an epoch, for a `Checkpoint`; None for nothing.
+
+        Of numbers, strings, None, lists, tuples, dicts and arrays.
+        """
+
+    def restore(self, training: Training, state: Any) -> None:
+        """Go on from what `state` returned: called after `fit_begin`, if a training is resumed."""
+
 
 EVENTS = ("fit_begin", "epoch_begin", "batch_begin", "batch_end", "epoch_end", "fit_end")
 
@@ -77,6 +86,8 @@ class Training:
         On the last batch, before its step.
     rate : float
         The learning rate of the last step.
+    first : int
+        The epoch with which it begins: 0, or how many were done already if it is resumed.
     """
 
     def __init__(
@@ -91,7 +102,7 @@ class Training:
         meter: Any = None,
     ) -> None:
         self.model, self.history, self.epochs, self.batches = model, History(), epochs, batches
-        self.epoch, self.batch, self.loss, self.rate = 0, 0, math.nan, math.nan
+        self.epoch, self.batch, self.loss, self.rate, self.first = 0, 0, math.nan, math.nan, 0
         self.columns: tuple[str, ...] = () if meter is None else tuple(meter.columns)
         # Why it is to end, or has ended; empty if nothing but the number of epochs says so.
         self.reason, self.interrupted = "", False
@@ -101,6 +112,9 @@ class Training:
         # Whether theta is what an epoch begins with, of which no loss is known yet.
         self._fresh = False
         self.kept: tuple[int, Array, Array, float | None] = (0, flat.theta, flat.averages, None)
+        # What writes its state down, see `nngraph.course`, and what brings another's back, until it is done.
+        self.course: Any = None
+        self.resume: Callable[[], None] | None = None
 
     # --- What callbacks may ask for ----------------------------------------------------------------------------------
 
@@ -177,10 +191,12 @@ class Training:
         ends = self._meter is not None or bool(self._calls["epoch_end"])
         spare = flat.theta.copy(), flat.averages.copy()
         with self.lasting():
-            self.rate = rate = rate_at(0.0) if callable(rate_at) else rate_at
+            rate = rate_at(float(self.first)) if callable(rate_at) else rate_at
+            # Of a resumed training it is known.
+            self.rate = rate if math.isnan(self.rate) else self.rate
             if self.batches == 1 and last + closing:
                 batches = list(batches)  # the same in every epoch
-            for epoch in range(last + closing):
+            for epoch in range(self.first, last + closing):
                 self.epoch, self.batch, total, weight = epoch, 0, 0.0, 0.0
                 self._fresh = not closing
                 for call in epoch_begin:
@@ -237,6 +253,9 @@ class Training:
                 self._begun.append(listener)
                 if hasattr(listener, "fit_begin"):
                     listener.fit_begin(self)
+            if self.resume is not None:
+                self.resume()
+                self.resume = None
             yield
             good = True
         except KeyboardInterrupt:
@@ -256,6 +275,9 @@ class Training:
                 flat.theta[...], flat.averages[...] = self.kept[1:3]
             _whole(flat.write)
             self._end()
+            if self.resume is not None:
+                # Whatever the listeners brought back: nothing was resumed.
+                self.restore(initial[1:3])
 
     def _calls_of(self, event: str) -> list[Callable[[Training], None]]:
         """Return those listeners' methods for an event that do something."""

@@ -48,6 +48,7 @@ ADVICE = {
     errno.ENOENT: "make the folder first",
     errno.ENOTDIR: "a part of the path is a file, take another path",
     errno.EISDIR: "a folder is there, give the path of a file",
+    errno.EINVAL: "a device or a pipe is there, give the path of a file",
     errno.EACCES: "take a folder that you may write to",
     errno.EPERM: "take a folder that you may write to",
     errno.EROFS: "take a folder that you may write to",
@@ -101,30 +102,39 @@ def write_file(path: Path, texts: Mapping[str, str], arrays: Mapping[str, Array]
     """
     data = {name: _bytes(array) for name, array in arrays.items()}
     header = _header(texts, arrays, data)
-    # A link stays, and what it leads to is replaced.
-    target = Path(os.path.realpath(path))
-    try:
-        check_target(target)
+    target = check_place(path)
+    with _told(path):
         _put(target, [len(header).to_bytes(8, "little"), header, *(data[name] for name in _order(arrays))])
-    except OSError as error:
-        what = f"{path} could not be written ({os.strerror(error.errno or 0)}); what was there before is untouched"
-        advice = ADVICE.get(error.errno or 0)
-        raise OSError(error.errno, f"{what}{f'; {advice}' if advice else ''}") from error
     _settle(target.parent)
 
 
-def check_target(target: Path) -> None:
-    """Raise OSError unless a file can stand there: a folder, a device or a pipe is not replaced."""
+def check_place(path: Path) -> Path:
+    """Return where a file is put; raise OSError if none can be there: a folder, a device or a pipe is not replaced."""
+    with _told(path):
+        # A link stays, and what it leads to is replaced.
+        target = Path(os.path.realpath(path))
+        try:
+            mode = target.stat().st_mode
+        except FileNotFoundError:
+            # Raises if there is no such folder either.
+            target.parent.stat()
+        else:
+            if not stat.S_ISREG(mode):
+                number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+                raise OSError(number, os.strerror(number))
+    return target
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say of an OSError what failed, what is left, and what to do."""
     try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        # Raises if there is no such folder either.
-        target.parent.stat()
-        return
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "no regular file")
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        advice = ADVICE.get(error.errno or 0)
+        what = f"{path} could not be written ({why}); what was there before is untouched"
+        raise OSError(error.errno, f"{what}{f'; {advice}' if advice else ''}") from error
 
 
 def _bytes(array: Array) -> Array:

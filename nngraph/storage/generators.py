@@ -49,8 +49,3 @@ def generator_of(state: Any) -> Any:
     if str(state_of(made)) != str(state):
         raise StorageError(f"NumPy makes another state of this state of a generator: {str(state)[:200]}")
     return made
-
-
-def set_state(random: Any, like: Any) -> None:
-    """Set a generator to the state of another one of its kind."""
-    random.bit_generator.state = like.bit_generator.state

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nngraph.model import Model
-from nngraph.storage.file import StorageError, path_of, read_file
+from nngraph.storage.file import path_of, read_file
 from nngraph.storage.values import Decoder, known
 
 
@@ -41,11 +41,4 @@ def load(path: Any, gates: Iterable[Any] = ()) -> Model:
     named, file = known(gates), path_of(path, "path")
     content = read_file(file)
     decoder = Decoder(content.arrays, named, file)
-    try:
-        return Model.decoded(decoder, content.record("model"))
-    except StorageError as error:
-        # Those of the parts do not know which file it is.
-        text = str(error)
-        raise error if text.startswith(str(file)) else decoder.bad(text) from error
-    except (ValueError, TypeError, OverflowError) as error:
-        raise decoder.bad(str(error)) from error
+    return decoder.guard(lambda: Model.decoded(decoder, content.record("model")))

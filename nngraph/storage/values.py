@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import EllipsisType, FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ import gates
 from gates.arrays import Array
 from gates.contract import Gate
 from nngraph.storage.file import DTYPES, StorageError
+
+T = TypeVar("T")
 
 # How deep settings may stand in settings.
 DEPTH = 20
@@ -39,10 +41,13 @@ class Encoder:
     ----------
     arrays : dict from name to array
         They are not copied.
+    prefix : str
+        What those are called that have no name of their own, with a number.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
+        self.prefix = "array"
         self._named: dict[str, Any] = {}
 
     def value(self, value: Any, where: str, depth: int = 0) -> Any:  # noqa: PLR0911, PLR0912 - a line for each kind
@@ -95,7 +100,7 @@ class Encoder:
                 f"{where}: an array of dtype {array.dtype} cannot be stored; convert it to one of {', '.join(DTYPES)}"
             )
         if not name or name in ("__metadata__", *self.arrays) or not _is_text(name):
-            name = f"array {len(self.arrays)}"
+            name = f"{self.prefix} {len(self.arrays)}"
             while name in self.arrays:
                 name += "'"
         columns = array.flags.f_contiguous and not array.flags.c_contiguous
@@ -216,6 +221,16 @@ class Decoder:
     def bad(self, why: str) -> StorageError:
         """Return the error for what no Encoder writes."""
         return StorageError(f"{self.path}: does not describe what it should: {why}")
+
+    def guard(self, make: Callable[[], T]) -> T:
+        """Make something of a file; raise StorageError, with its path, if the file does not describe such a thing."""
+        try:
+            return make()
+        except StorageError as error:
+            # Those of the parts do not know which file it is.
+            raise error if str(error).startswith(str(self.path)) else self.bad(str(error)) from error
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+            raise self.bad(f"{type(error).__name__}: {error}") from error
 
     def value(self, record: Any) -> Any:
         """Return what `Encoder.value` was given."""
