@@ -102,7 +102,9 @@ class EarlyStopping(Callback):
         weights, like = state["weights"], training.weights()
         if weights is not None and [part.shape for part in weights] != [part.shape for part in like]:
             raise ValueError("the best weights have other shapes than the model's")
-        self.best_epoch, self.best, self._weights = state["best_epoch"], float(state["best"]), weights
+        epoch = state["best_epoch"]
+        self.best_epoch = None if epoch is None else whole_number(epoch, "the best epoch", 0)
+        self.best, self._weights = float(state["best"]), weights
 
 
 def _sign(monitor: str, mode: str | None) -> float:

@@ -17,7 +17,7 @@ from nngraph.meter import Meter
 from nngraph.nodes import Parameter, Running
 from nngraph.storage.file import StorageError, check_place, path_of, read_file, text_of, write_file
 from nngraph.storage.generators import generator_of, state_of
-from nngraph.storage.values import Decoder, Encoder
+from nngraph.storage.values import Decoder, Encoder, losses_of
 from nngraph.training import Training
 from nngraph.update import Update
 
@@ -69,8 +69,8 @@ class Resumed:
         record = self._decoder.fields(content.record("training"))
         if "not resumable" in record:
             raise StorageError(
-                f"{self.path}: is of a training by {record['not resumable']}, whose state is SciPy's; load the model, "
-                "and fit anew"
+                f"{self.path}: is of a training by {record['not resumable']!s:.200}, whose state is SciPy's; load "
+                "the model, and fit anew"
             )
         self.guard(lambda: self._compare(model, content.arrays))
         decode = self._decoder.value
@@ -82,7 +82,7 @@ class Resumed:
         self.now = self.guard(lambda: generator_of(self.state["now"]))
         self.random = self.guard(lambda: generator_of(decode(self._model["random"])))
         self.values = [self._decoder.array(node["value"]) for node in self._nodes(self._model)]
-        self.losses: list[float] = self._decoder.array(self._model["loss_history"]).tolist()
+        self.losses = self.guard(lambda: losses_of(self._decoder, self._model["loss_history"]))
 
     def other(self, why: str) -> StorageError:
         """Return the error for a checkpoint of another training."""
@@ -108,7 +108,7 @@ class Resumed:
 
         here, there = shown(mine, encoder.arrays), shown(self._model, arrays)
         if here != there:
-            raise self.other(f"the model has {', '.join(here)}, and the checkpoint {', '.join(there)}")
+            raise self.other(f"the model has {', '.join(here):.400}, and the checkpoint {', '.join(there):.400}")
         for part in ("output", "gates", "nodes"):
             if mine[part] != self._model[part]:
                 pairs = zip(mine[part], self._model[part], strict=False) if part != "output" else ()
@@ -207,7 +207,7 @@ class Course:
         there = resumed.guard(lambda: dict(resumed.state["settings"]))
         for name, value in self._settings.items():
             if there.get(name) != value:
-                raise resumed.other(f"{name} is {value}, and was {there.get(name)}")
+                raise resumed.other(f"{name} is {value}, and was {there.get(name)!s:.300}")
         kinds = [type(random.bit_generator).__name__ for random in (self._rng, resumed.now)]
         if kinds[0] != kinds[1]:
             raise resumed.other(f"random_state is a {kinds[0]}, and was a {kinds[1]}")
@@ -222,7 +222,7 @@ class Course:
         if names != [name for name, _ in saved]:
             was = ", ".join(name for name, _ in saved) or "none"
             raise resumed.other(
-                f"callbacks and schedule that remember are {', '.join(names) or 'none'}, and were {was}"
+                f"callbacks and schedule that remember are {', '.join(names) or 'none'}, and were {was:.300}"
             )
         assert update is not None  # noqa: S101 - a training by SciPy is not resumed
         epoch, theta, averages, loss = state["kept"]

@@ -11,7 +11,7 @@ from nngraph.graph import Graph
 from nngraph.storage.file import path_of, sweep, text_of, write_file
 from nngraph.storage.generators import generator_of, state_of
 from nngraph.storage.graphs import decode_graph, encode_graph
-from nngraph.storage.values import Decoder, Encoder
+from nngraph.storage.values import Decoder, Encoder, losses_of
 from nngraph.trained import TrainedModel
 
 
@@ -68,10 +68,8 @@ class StoredModel(TrainedModel):
             engine=record["engine"],
             random_state=generator_of(decoder.value(record["random"])),
         )
-        width, losses = record["width"], decoder.array(record["loss_history"])
+        width = record["width"]
         if not (width is None or (type(width) is int and width > 0)):
             raise decoder.bad(f"the width must be a positive integer or null, got {str(width)[:100]}")
-        if losses.ndim != 1 or losses.dtype != np.float64:
-            raise decoder.bad("the loss history must be a vector of float64")
-        model._width, model.loss_history = width, losses.tolist()
+        model._width, model.loss_history = width, losses_of(decoder, record["loss_history"])
         return model

@@ -185,37 +185,38 @@ def digest(texts: Mapping[str, str], tensors: Mapping[str, tuple[Mapping[str, An
 
 def _put(target: Path, parts: list[Any]) -> None:
     """Write parts into a new file beside the target, to the disk, and rename it."""
-    beside, file = _begin(target)
+    with _beside(target) as (path, file):
+        with contextlib.suppress(FileNotFoundError):
+            # Who may read the old file may read the new one.
+            os.chmod(path, stat.S_IMODE(target.stat().st_mode))  # noqa: PTH101 - one family of calls, open to fsync
+        for part in parts:
+            rest = memoryview(part)
+            while rest.nbytes:
+                rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+        os.replace(path, target)  # noqa: PTH105 - the same
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[tuple[Path, int]]:
+    """Open a new file beside the target, with a lock for as long as it is open; delete it if something goes wrong."""
+    path = target.with_name(f"{_prefix(target.name)}.{secrets.token_hex(8)}.partial")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                # Who may read the old file may read the new one.
-                os.chmod(beside, stat.S_IMODE(target.stat().st_mode))  # noqa: PTH101 - as all calls here
-            for part in parts:
-                rest = memoryview(part)
-                while rest.nbytes:
-                    rest = rest[os.write(file, rest) :]
-            os.fsync(file)
-            os.replace(beside, target)  # noqa: PTH105 - one family of calls, from open to fsync
-        finally:
-            os.close(file)
+        # Swept away before it was locked, it is made anew.
+        while True:
+            file = os.open(path, flags, 0o666)
+            try:
+                _lock(file, wait=True)
+                if os.fstat(file).st_nlink:
+                    yield path, file
+                    return
+            finally:
+                os.close(file)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)  # noqa: PTH108 - the same
+            os.unlink(path)  # noqa: PTH108 - the same
         raise
-
-
-def _begin(target: Path) -> tuple[Path, int]:
-    """Open a new file beside the target, with a lock for as long as it is open."""
-    while True:
-        beside = target.with_name(f"{_prefix(target.name)}.{secrets.token_hex(8)}.partial")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        file = os.open(beside, flags, 0o666)
-        _lock(file, wait=True)
-        # Else it was swept away before it was locked.
-        if os.fstat(file).st_nlink:
-            return beside, file
-        os.close(file)
 
 
 def _prefix(name: str) -> str:
@@ -329,7 +330,7 @@ def parse(text: bytes, path: Path, what: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise _foreign(path, f"{what} is not JSON ({error})") from error
+        raise _foreign(path, f"{what} is not JSON ({error!s:.300})") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -350,7 +351,7 @@ def _texts(entries: Any, path: Path) -> dict[str, str]:
         raise _foreign(path, 'its header has no "format": "nngraph"')
     if texts.get("version") != VERSION:
         raise StorageError(
-            f"{path}: has version {texts.get('version')!r} of the format, and this nngraph reads {VERSION!r}; "
+            f"{path}: has version {texts.get('version')!r:.40} of the format, and this nngraph reads {VERSION!r}; "
             "take the nngraph that wrote it, or a newer one"
         )
     if not all(isinstance(text, str) for text in texts.values()):
@@ -365,5 +366,5 @@ def _tensors(data: bytes, path: Path) -> Mapping[str, Array]:
     try:
         found: Mapping[str, Array] = arrays.load(data)
     except (library.SafetensorError, ValueError, KeyError) as error:
-        raise _foreign(path, f"its arrays are not as its header says ({error})") from error
+        raise _foreign(path, f"its arrays are not as its header says ({error!s:.300})") from error
     return found

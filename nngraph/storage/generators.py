@@ -44,8 +44,10 @@ def generator_of(state: Any) -> Any:
             made.set_state(rest)
         else:
             bits.state = rest
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise StorageError(f"this is no state of a generator of NumPy's ({error}): {str(state)[:200]}") from error
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+        raise StorageError(
+            f"this is no state of a generator of NumPy's ({error!s:.100}): {str(state)[:200]}"
+        ) from error
     if str(state_of(made)) != str(state):
         raise StorageError(f"NumPy makes another state of this state of a generator: {str(state)[:200]}")
     return made

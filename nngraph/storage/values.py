@@ -228,9 +228,9 @@ class Decoder:
             return make()
         except StorageError as error:
             # Those of the parts do not know which file it is.
-            raise error if str(error).startswith(str(self.path)) else self.bad(str(error)) from error
+            raise error if str(error).startswith(str(self.path)) else self.bad(f"{error!s:.500}") from error
         except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
-            raise self.bad(f"{type(error).__name__}: {error}") from error
+            raise self.bad(f"{type(error).__name__}: {error!s:.500}") from error
 
     def value(self, record: Any) -> Any:
         """Return what `Encoder.value` was given."""
@@ -250,7 +250,7 @@ class Decoder:
         except StorageError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise self.bad(f"{str(given)[:100]!r} is no {kind} ({error})") from error
+            raise self.bad(f"{str(given)[:100]!r} is no {kind} ({error!s:.300})") from error
 
     def array(self, record: Any) -> Array:
         """Return a copy of the array that a record refers to."""
@@ -286,7 +286,7 @@ class Decoder:
                 gate = object.__new__(kind)
                 vars(gate).update(values)
         except (TypeError, ValueError, OverflowError) as error:
-            raise self.bad(f"no {name} has the settings {str(values)[:100]} ({error})") from error
+            raise self.bad(f"no {name!s:.100} has the settings {str(values)[:100]} ({error!s:.300})") from error
         return gate
 
     def named(self, name: Any, what: str) -> Any:
@@ -327,3 +327,12 @@ class Decoder:
         (found,) = np.frombuffer(bytes.fromhex(digits), dtype).astype(dtype.newbyteorder("="))
         scalar: np.generic = found
         return scalar
+
+
+def losses_of(decoder: Decoder, record: Any) -> list[float]:
+    """Return a model's loss_history."""
+    losses = decoder.array(record)
+    if losses.ndim != 1 or losses.dtype != np.float64:
+        raise decoder.bad("the loss history must be a vector of float64")
+    found: list[float] = losses.tolist()
+    return found
