@@ -32,6 +32,8 @@ FORMAT, VERSION = "nngraph", "1"
 HEADER_LIMIT = 32 * 2**20
 # How deep brackets may stand in brackets, in the header and in the texts.
 DEPTH_LIMIT = 100
+# Of how many characters brackets are counted at once.
+BLOCK = 2**20
 
 DTYPES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
@@ -322,11 +324,14 @@ def _foreign(path: Path, why: str) -> StorageError:
 
 def parse(text: bytes, path: Path, what: str) -> Any:
     """Return what a JSON text says; raise StorageError if it is none, is too deep, or says a thing twice."""
-    brackets = np.frombuffer(_STRINGS.sub(b"", text), np.uint8)
-    opens = np.isin(brackets, (ord("["), ord("{"))).astype(np.int8)
-    closes = np.isin(brackets, (ord("]"), ord("}")))
-    if np.cumsum(opens - closes, dtype=np.int64).max(initial=0) > DEPTH_LIMIT:
-        raise _foreign(path, f"{what} has more than {DEPTH_LIMIT} brackets in each other")
+    brackets, depth = np.frombuffer(_STRINGS.sub(b"", text), np.uint8), 0
+    for start in range(0, len(brackets), BLOCK):
+        part = brackets[start : start + BLOCK]
+        steps = np.isin(part, (ord("["), ord("{"))).astype(np.int64) - np.isin(part, (ord("]"), ord("}")))
+        depths = depth + np.cumsum(steps)
+        if depths.max() > DEPTH_LIMIT:
+            raise _foreign(path, f"{what} has more than {DEPTH_LIMIT} brackets in each other")
+        depth = depths[-1]
     try:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
