@@ -10,6 +10,8 @@ from nngraph.history import History
 from nngraph.model import Model
 from nngraph.nodes import Constant, GraphError, Input, Node, Parameter, Random, Running
 from nngraph.objective import DivergenceError
+from nngraph.storage.file import StorageError
+from nngraph.storage.loading import load
 
 if TYPE_CHECKING:
     from nngraph.checking import check_graph, check_model
@@ -36,9 +38,11 @@ __all__ = [
     "Parameter",
     "Random",
     "Running",
+    "StorageError",
     "Values",
     "check_graph",
     "check_model",
+    "load",
 ]
 
 

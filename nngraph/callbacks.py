@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from gates.arrays import Array
+from nngraph.checkpoint import Checkpoint
 from nngraph.progress import on_terminal, progress_bar
 from nngraph.training import Callback, Training
 from nngraph.validation import instance, not_negative, whole_number
 
-__all__ = ["CSVLog", "Callback", "EarlyStopping", "ProgressBar", "Target", "TimeLimit", "Training"]
+__all__ = ["CSVLog", "Callback", "Checkpoint", "EarlyStopping", "ProgressBar", "Target", "TimeLimit", "Training"]
 
 
 class EarlyStopping(Callback):
@@ -92,6 +93,19 @@ class EarlyStopping(Callback):
             training.restore(self._weights)
             self._weights = None
 
+    def state(self, training: Training) -> Any:
+        """Return the best value, when it was, and its weights."""
+        return {"best_epoch": self.best_epoch, "best": self.best, "weights": self._weights}
+
+    def restore(self, training: Training, state: Any) -> None:
+        """Compare with the best value before."""
+        weights, like = state["weights"], training.weights()
+        if weights is not None and [part.shape for part in weights] != [part.shape for part in like]:
+            raise ValueError("the best weights have other shapes than the model's")
+        epoch = state["best_epoch"]
+        self.best_epoch = None if epoch is None else whole_number(epoch, "the best epoch", 0)
+        self.best, self._weights = float(state["best"]), weights
+
 
 def _sign(monitor: str, mode: str | None) -> float:
     """Return 1 if less of a column is better, -1 if more is; by its name, unless somebody says so."""
@@ -100,7 +114,7 @@ def _sign(monitor: str, mode: str | None) -> float:
 
 
 class TimeLimit(Callback):
-    """Stops after some time, at the end of the step in which it passes.
+    """Stops after some time, at the end of the step in which it passes; if resumed, what it took before counts.
 
     Parameters
     ----------
@@ -113,6 +127,14 @@ class TimeLimit(Callback):
     def fit_begin(self, training: Training) -> None:
         """Start the clock."""
         self._end = time.perf_counter() + self.seconds
+
+    def state(self, training: Training) -> Any:
+        """Return how much time is left."""
+        return self._end - time.perf_counter()
+
+    def restore(self, training: Training, state: Any) -> None:
+        """Start the clock anew, with what the limit allows beyond the time that was spent."""
+        self._end = time.perf_counter() + float(state)
 
     def batch_end(self, training: Training) -> None:
         """Look at the clock."""
@@ -157,6 +179,8 @@ class Target(Callback):
 class CSVLog(Callback):
     """Writes a line per epoch into a file: the History's columns, with a header; each line is written at once.
 
+    If a training is resumed, the lines of the epochs before are written anew, and none that came later is left.
+
     Parameters
     ----------
     path : str or path
@@ -177,16 +201,37 @@ class CSVLog(Callback):
     def fit_begin(self, training: Training) -> None:
         """Open the file, and write the header if it has none."""
         names, there = ["epoch", *training.columns], []
-        if self.append and self.path.exists():
+        on = self.append or training.first > 0
+        if on and self.path.exists():
             with self.path.open(encoding="utf-8", newline="") as file:
                 there = next(csv.reader(file), [])
         if there and there != names:
             raise ValueError(
                 f"CSVLog: {self.path} has the columns {', '.join(there)}, not {', '.join(names)}; take another file"
             )
-        self._file = self.path.open("a" if self.append else "w", encoding="utf-8", newline="")
+        self._file = self.path.open("a" if on else "w", encoding="utf-8", newline="")
+        # Where this training begins.
+        self._start = self._file.tell()
         if not there:
             self._write(names)
+
+    def state(self, training: Training) -> Any:
+        """Return where in the file this training begins."""
+        return self._start
+
+    def restore(self, training: Training, state: Any) -> None:
+        """Write the lines of the epochs that are done, in the place of all that came after the beginning."""
+        assert self._file is not None  # noqa: S101 - fit_begin opened it
+        size = self._file.tell()
+        if not isinstance(state, int) or not 0 <= state <= size:
+            raise ValueError(f"{self.path} has {size} bytes, fewer than the {state} with which the training began")
+        self._start = state
+        self._file.truncate(state)
+        if state == 0:
+            self._write(["epoch", *training.columns])
+        columns = training.history.to_dict()
+        for epoch, row in enumerate(zip(*(columns[name].tolist() for name in training.columns), strict=True)):
+            self._write([epoch, *row])
 
     def epoch_end(self, training: Training) -> None:
         """Write a line."""
@@ -222,7 +267,7 @@ class ProgressBar(Callback):
 
     def fit_begin(self, training: Training) -> None:
         """Open the bar."""
-        self._done, self._due = 0, 0.0
+        self._done, self._due = training.first * training.batches, 0.0
         self._draws = on_terminal()
         self._update = self._stack.enter_context(progress_bar(training.epochs * training.batches))
 

@@ -97,6 +97,13 @@ def validation_arrays(validation: Any) -> tuple[Any, Any, Any]:
     return X, y, weights[0] if weights else None
 
 
+def check_flags(shuffle: Any, progress: Any) -> None:
+    """Raise ValueError unless both are True or False; shuffle may be a function, too."""
+    instance(progress, bool, "progress")
+    if not callable(shuffle) or isinstance(shuffle, type):
+        instance(shuffle, bool, "shuffle")
+
+
 def check_optimizer(optimizer: Any) -> None:
     """Raise ValueError unless it is one, with a rate; a class or a name is often given instead."""
     if not isinstance(optimizer, Optimizer | ScipyMinimize):

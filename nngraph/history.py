@@ -43,6 +43,10 @@ class History(Mapping[str, Array]):
         """Add what was measured in an epoch."""
         self._rows.append(row)
 
+    def rows(self) -> list[dict[str, float]]:
+        """Return what was measured, epoch by epoch."""
+        return list(self._rows)
+
     def last(self, name: str) -> float:
         """Return what was measured last; raise KeyError, with what there is, if it was not measured."""
         if not self._rows or name not in self._rows[-1]:

@@ -119,3 +119,14 @@ class LearningModel(PrintedModel):
         if not isinstance(self._random, np.random.Generator):
             self._random = drawing(self._random)
         return self._random
+
+    def draw_on(self, random: Any) -> None:
+        """Have the model's own generator go on from the state of another one."""
+        if isinstance(random, np.random.RandomState):
+            # Of a RandomState that others share nothing was drawn.
+            return
+        mine = self._random
+        if isinstance(mine, np.random.Generator) and type(mine.bit_generator) is type(random.bit_generator):
+            mine.bit_generator.state = random.bit_generator.state
+        else:
+            self._random = random

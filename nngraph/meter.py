@@ -62,6 +62,10 @@ class Meter:
         if held:
             self.columns += ["validation_loss", *(f"validation_{name}" for name in metrics)]
 
+    def resume(self, seconds: float) -> None:
+        """Count the time on from so many seconds."""
+        self._start = time.perf_counter() - seconds
+
     def row(self, training: Training, loss: float) -> dict[str, float]:
         """Measure."""
         row = {"loss": loss}

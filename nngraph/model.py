@@ -19,11 +19,11 @@ from nngraph.fitting import sample_weights
 from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
 from nngraph.nodes import GraphError, Input, Node, ParameterViews
-from nngraph.trained import TrainedModel
+from nngraph.stored import StoredModel
 from nngraph.validation import drawing, features, float_type, generator, instance, targets
 
 
-class Model(TrainedModel):
+class Model(StoredModel):
     """A chain of layers with an output, or any graph with one input and an output.
 
     Parameters

@@ -4,7 +4,8 @@ A schedule is any callable ``(epoch, epochs) -> f``; the optimiser's rate is mul
 many epochs are done, with the part of the running one: 0.0 at the first step, 2.5 in the middle of the third epoch.
 `epochs` is how many were asked for. Below, e is `epoch` and E is `epochs`.
 
-A schedule may have methods ``fit_begin(training)`` and ``epoch_end(training)``, which are called then; see `Plateau`.
+A schedule may have methods ``fit_begin(training)`` and ``epoch_end(training)``, which are called then, and, if it
+remembers something, ``state(training)`` and ``restore(training, state)``, as callbacks have; see `Plateau`.
 """
 
 from __future__ import annotations
@@ -220,6 +221,15 @@ class WarmUp:
         if tell is not None:
             tell(training)
 
+    def state(self, training: Any) -> Any:
+        """Return what the schedule that follows remembers, None for nothing."""
+        ask = getattr(self.then, "state", None)
+        return None if ask is None else ask(training)
+
+    def restore(self, training: Any, state: Any) -> None:
+        """Give the schedule that follows what it remembered."""
+        getattr(self.then, "restore")(training, state)  # noqa: B009 - any callable may be a schedule; this one has it
+
 
 @dataclass(eq=False)
 class Plateau:
@@ -280,6 +290,16 @@ class Plateau:
     def fit_begin(self, training: Any) -> None:
         """Forget what was seen: the factor is 1 again."""
         self._present, self._best, self._bad, self._resting = 1.0, math.inf, 0, 0
+
+    def state(self, training: Any) -> Any:
+        """Return what was seen."""
+        return self._present, self._best, self._bad, self._resting
+
+    def restore(self, training: Any, state: Any) -> None:
+        """Take what was seen."""
+        present, best, bad, resting = state
+        self._present, self._best = not_negative(present, "the factor"), float(best)
+        self._bad, self._resting = whole_number(bad, "bad", 0), whole_number(resting, "resting", 0)
 
     def epoch_end(self, training: Any) -> None:
         """Look at the loss of the epoch that ends: ``training.history.last(monitor)``.

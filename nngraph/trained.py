@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from abc import abstractmethod
@@ -13,13 +14,15 @@ import numpy as np
 from gates.arrays import Array
 from gates.losses import ClassOutput
 from nngraph.batches import Batches, Order
-from nngraph.callbacks import ProgressBar
+from nngraph.callbacks import Checkpoint, ProgressBar
+from nngraph.course import Course, Resumed
 from nngraph.descent import Descent
 from nngraph.fitting import (
     accuracy,
     check_accuracy,
     check_alone,
     check_callbacks,
+    check_flags,
     check_labels_seen,
     check_metrics,
     check_optimizer,
@@ -33,7 +36,7 @@ from nngraph.history import History
 from nngraph.learning import LearningModel
 from nngraph.meter import Meter
 from nngraph.minimize import Minimizer
-from nngraph.nodes import Node
+from nngraph.nodes import Node, Parameter
 from nngraph.objective import ADVICE, FIT_ADVICE
 from nngraph.optimizers import Adam, GradientDescent, Optimizer, ScipyMinimize
 from nngraph.penalties import Penalty, penalties_on
@@ -159,6 +162,7 @@ class TrainedModel(LearningModel):
         shuffle: Order = True,
         progress: bool = True,
         random_state: Any = None,
+        resume: Any = None,
     ) -> History:
         """Descend ``J = mean loss + penalty`` in steps on batches of the examples, epoch after epoch.
 
@@ -203,6 +207,9 @@ class TrainedModel(LearningModel):
         random_state : int, RandomState, Generator or None, default=None
             Where the order, what is held out and dropout are drawn from; None for the model's own, which goes on where
             it stopped.
+        resume : str or path, optional
+            The file of a `Checkpoint`, from which the training goes on as if it had never stopped, to the byte. All
+            other arguments, and the model, are to be what they were; `epochs` may be larger.
 
         Returns
         -------
@@ -213,6 +220,9 @@ class TrainedModel(LearningModel):
         ------
         ValueError, GateError
             If the data or a parameter is bad; before any weight is changed.
+        StorageError, OSError
+            If a training cannot be resumed: the file is no checkpoint, or that of another training; the model is
+            unchanged.
         DivergenceError
             If a value is no longer finite; the model has the weights of the beginning of that epoch.
 
@@ -223,9 +233,7 @@ class TrainedModel(LearningModel):
             If the loss has doubled from the first epoch to the last.
         """
         epochs = whole_number(epochs, "epochs", 0)
-        instance(progress, bool, "progress")
-        if not callable(shuffle) or isinstance(shuffle, type):
-            instance(shuffle, bool, "shuffle")
+        check_flags(shuffle, progress)
         if clip_norm is not None:
             clip_norm = positive(clip_norm, "clip_norm")
         check_optimizer(optimizer)
@@ -233,22 +241,23 @@ class TrainedModel(LearningModel):
         measured = check_metrics(metrics)
         listeners = check_callbacks(callbacks)
         penalties = penalties_on(self.graph.parameters, list(self.parameters), penalty)
+        resumed = None if resume is None else Resumed(resume, self, epochs)
         flat = self._flat()
         flat.read()
         rng = self._rng(random_state)
-        train, held = self._data(X, y, validation, sample_weight, class_weight, rng)
+        # What is held out is drawn from a copy, as it was at the beginning.
+        begin = copy.deepcopy(rng) if resumed is None else resumed.begin
+        train, held = self._data(X, y, validation, sample_weight, class_weight, begin)
         rows = len(train[self._X])
         size = self._batch_size(batch_size, len(X), rows)
         if measured.get("accuracy") is accuracy:
             check_accuracy(train[self._y], self.predict(train[self._X][:2]))
         if isinstance(optimizer, ScipyMinimize):
             alone = {"schedule": schedule, "clip_norm": clip_norm, "batch_size": batch_size if size < rows else None}
+            alone["resume"] = resume
             check_alone(optimizer, alone, self.graph)
             size = rows
-        if progress and not any(isinstance(listener, ProgressBar) for listener in listeners) and on_terminal():
-            listeners.append(ProgressBar(plain=False))
-        if hasattr(schedule, "epoch_end") or hasattr(schedule, "fit_begin"):
-            listeners.append(schedule)
+        listeners = _listeners(listeners, schedule, progress)
 
         engine = self._learner(weighted=self._w in train)
 
@@ -258,11 +267,19 @@ class TrainedModel(LearningModel):
         meter = Meter(self, train, held, measured, penalties, rate=isinstance(optimizer, Optimizer))
         batches = Batches(train, size, rng, steps_on, shuffle=shuffle, weights=train.get(self._w))
         training = Training(self, flat, epochs, batches.count, _told_of_fit, listeners=listeners, meter=meter)
+        settings = {
+            "optimizer": optimizer, "penalty": {name: penalties[p] for name, p in self._named() if p in penalties},
+            "clip_norm": clip_norm, "batch_size": size, "rows": rows, "held out": len(held.get(self._X, ())),
+            "shuffle": shuffle, "columns": training.columns,
+        }  # fmt: skip
+        training.course = course = Course(training, flat, rng, begin, meter, listeners, settings)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             if isinstance(optimizer, ScipyMinimize):
                 Minimizer(optimizer, flat, steps_on(train), penalties, rows, batches.weight).run(training)
             else:
                 update = Update(flat, optimizer, penalties, clip_norm)
+                if resumed is not None:
+                    course.resume(resumed)
                 training.run(batches, update, _rate(optimizer, schedule, epochs), rng)
         history = training.history
         history.stopped = "interrupted" if training.interrupted else training.reason or "all epochs are done"
@@ -324,6 +341,10 @@ class TrainedModel(LearningModel):
 
     # --- Parts -------------------------------------------------------------------------------------------------------
 
+    def _named(self) -> list[tuple[str, Parameter]]:
+        """Return the parameters with their names."""
+        return list(zip(self.parameters, self.graph.parameters, strict=True))
+
     def _batch_size(self, batch_size: Any, given: int, rows: int) -> int:
         """Return how many of the rows that are trained on a step takes; `given` were there before any were held out."""
         size = 32 if batch_size is None else whole_number(batch_size, "batch_size", 1)
@@ -376,6 +397,17 @@ class TrainedModel(LearningModel):
         """Let the output look at all targets; raise what it raises, as the graph would."""
         scores = self._scorer.evaluate({self._X: feeds[self._X][:2]})[self.scores]
         self._loss_of(np.zeros((len(feeds[self._y]), *scores.shape[1:]), scores.dtype), *list(feeds.values())[1:])
+
+
+def _listeners(callbacks: list[Any], schedule: Any, progress: bool) -> list[Any]:
+    """Return all who are told of a training, in their order."""
+    found = list(callbacks)
+    if progress and not any(isinstance(callback, ProgressBar) for callback in callbacks) and on_terminal():
+        found.append(ProgressBar(plain=False))
+    if hasattr(schedule, "epoch_end") or hasattr(schedule, "fit_begin"):
+        found.append(schedule)
+    # Checkpoints write down what the others have become.
+    return sorted(found, key=lambda listener: isinstance(listener, Checkpoint))
 
 
 def _rate(

@@ -56,6 +56,15 @@ class Callback:
     def fit_end(self, training: Training) -> None:
         """After the last epoch, however it ended."""
 
+    def state(self, training: Training) -> Any:
+        """Return what this callback must know to go on from the end of an epoch, for a `Checkpoint`; None for nothing.
+
+        Of numbers, strings, None, lists, tuples, dicts and arrays.
+        """
+
+    def restore(self, training: Training, state: Any) -> None:
+        """Go on from what `state` returned: called after `fit_begin`, if a training is resumed."""
+
 
 EVENTS = ("fit_begin", "epoch_begin", "batch_begin", "batch_end", "epoch_end", "fit_end")
 
@@ -83,6 +92,8 @@ class Training:
         The learning rate of the last step.
     update : Update or None
         What takes the steps, with the optimiser's state; None where the loop is SciPy's.
+    first : int
+        The epoch with which it begins: 0, or how many were done already if it is resumed.
     """
 
     def __init__(
@@ -97,7 +108,7 @@ class Training:
         meter: Any = None,
     ) -> None:
         self.model, self.history, self.epochs, self.batches = model, History(), epochs, batches
-        self.epoch, self.batch, self.loss, self.rate = 0, 0, math.nan, math.nan
+        self.epoch, self.batch, self.loss, self.rate, self.first = 0, 0, math.nan, math.nan, 0
         self.rows, self.weight = 0, 1.0
         self.columns: tuple[str, ...] = () if meter is None else tuple(meter.columns)
         self.update: Update | None = None
@@ -109,6 +120,9 @@ class Training:
         # Whether theta is what an epoch begins with, of which no loss is known yet.
         self._fresh = False
         self.kept: tuple[int, Array, Array, float | None] = (0, flat.theta, flat.averages, None)
+        # What writes its state down, see `nngraph.course`, and what brings another's back, until it is done.
+        self.course: Any = None
+        self.resume: Callable[[], None] | None = None
 
     # --- What callbacks may ask for ----------------------------------------------------------------------------------
 
@@ -147,7 +161,7 @@ class Training:
 
     # --- The loop ----------------------------------------------------------------------------------------------------
 
-    def run(  # noqa: PLR0912 - the loop in one piece, as it runs
+    def run(  # noqa: PLR0912, PLR0915 - the loop in one piece, as it runs
         self,
         batches: Iterable[tuple[Steps, int, float]],
         update: Update,
@@ -191,10 +205,12 @@ class Training:
         ends = self._meter is not None or bool(self._calls["epoch_end"])
         spare = flat.theta.copy(), flat.averages.copy()
         with self.lasting():
-            self.rate = rate = rate_at(0.0) if callable(rate_at) else rate_at
+            rate = rate_at(float(self.first)) if callable(rate_at) else rate_at
+            # Of a resumed training it is known.
+            self.rate = rate if math.isnan(self.rate) else self.rate
             if self.batches == 1 and last + closing:
                 batches = list(batches)  # the same in every epoch
-            for epoch in range(last + closing):
+            for epoch in range(self.first, last + closing):
                 self.epoch, self.batch, total, weight = epoch, 0, 0.0, 0.0
                 self._fresh = not closing
                 for call in epoch_begin:
@@ -252,6 +268,9 @@ class Training:
                 self._begun.append(listener)
                 if hasattr(listener, "fit_begin"):
                     listener.fit_begin(self)
+            if self.resume is not None:
+                self.resume()
+                self.resume = None
             yield
             good = True
         except KeyboardInterrupt:
@@ -271,6 +290,9 @@ class Training:
                 flat.theta[...], flat.averages[...] = self.kept[1:3]
             _whole(flat.write)
             self._end()
+            if self.resume is not None:
+                # Whatever the listeners brought back: nothing was resumed.
+                self.restore(initial[1:3])
 
     def _calls_of(self, event: str) -> list[Callable[[Training], None]]:
         """Return those listeners' methods for an event that do something."""
