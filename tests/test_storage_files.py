@@ -467,11 +467,14 @@ def test_a_graph_that_is_none(old):
     change(lambda r: r["nodes"][2].update(gate=99), "there is no number 99")
     change(lambda r: r["nodes"][0].update(name="X"), "two nodes are called 'X'")
     change(lambda r: r["nodes"][0].update(name=3), "a node's name must be a string")
-    change(lambda r: r["nodes"][1].update(kind="Constant", value={"array": "W1"}, is_number=False), "exactly one Input")
+    change(
+        lambda r: r["nodes"][1].update(kind="Constant", value={"array": "loss_history"}, is_number=False), "one Input"
+    )
     change(lambda r: r["nodes"][1].update(kind="Model"), "there is no kind of node 'Model'")
     change(lambda r: r["nodes"][1].update(integers=1), "integers must be true or false")
     change(lambda r: r["nodes"][0].update(value={"array": "W9"}), "there is no array 'W9'")
     change(lambda r: r["nodes"][0].update(value=1.0), "expected a record")
+    change(lambda r: r["nodes"][0].update(value={"array": "b1"}), "the array 'b1' stands in two places")
     change(lambda r: r.update(nodes=[]), "expected lists of gates and nodes")
     change(lambda r: r.update(output=r["gates"][0]), "the output must be an instance of OutputGate")
     change(lambda r: r.update(engine="cuda"), "engine must be 'numpy' or 'graph', got 'cuda'")

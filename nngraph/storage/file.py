@@ -186,39 +186,44 @@ def digest(texts: Mapping[str, str], tensors: Mapping[str, tuple[Mapping[str, An
 
 
 def _put(target: Path, parts: list[Any]) -> None:
-    """Write parts into a new file beside the target, to the disk, and rename it."""
-    with _beside(target) as (path, file):
+    """Write parts into a new file beside the target, to the disk, and rename it; if that fails, nothing is left."""
+    beside = target.with_name(f"{_prefix(target.name)}.{secrets.token_hex(8)}.partial")
+    try:
+        with _made(beside) as file:
+            with contextlib.suppress(FileNotFoundError):
+                # Who may read the old file may read the new one.
+                os.chmod(beside, stat.S_IMODE(target.stat().st_mode))  # noqa: PTH101 - one family of calls, open to fsync
+            for part in parts:
+                rest = memoryview(part)
+                while rest.nbytes:
+                    rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+            if _fcntl is not None:
+                # As long as it is locked.
+                os.replace(beside, target)  # noqa: PTH105 - the same
+        if _fcntl is None:
+            # Windows renames no open file.
+            os.replace(beside, target)  # noqa: PTH105 - the same
+    except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            # Who may read the old file may read the new one.
-            os.chmod(path, stat.S_IMODE(target.stat().st_mode))  # noqa: PTH101 - one family of calls, open to fsync
-        for part in parts:
-            rest = memoryview(part)
-            while rest.nbytes:
-                rest = rest[os.write(file, rest) :]
-        os.fsync(file)
-        os.replace(path, target)  # noqa: PTH105 - the same
+            os.unlink(beside)  # noqa: PTH108 - the same
+        raise
 
 
 @contextlib.contextmanager
-def _beside(target: Path) -> Iterator[tuple[Path, int]]:
-    """Open a new file beside the target, with a lock for as long as it is open; delete it if something goes wrong."""
-    path = target.with_name(f"{_prefix(target.name)}.{secrets.token_hex(8)}.partial")
+def _made(path: Path) -> Iterator[int]:
+    """Open a new file, with a lock for as long as it is open."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    try:
-        # Swept away before it was locked, it is made anew.
-        while True:
-            file = os.open(path, flags, 0o666)
-            try:
-                _lock(file, wait=True)
-                if os.fstat(file).st_nlink:
-                    yield path, file
-                    return
-            finally:
-                os.close(file)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 - the same
-        raise
+    # Swept away before it was locked, it is made anew.
+    while True:
+        file = os.open(path, flags, 0o666)
+        try:
+            _lock(file, wait=True)
+            if os.fstat(file).st_nlink:
+                yield file
+                return
+        finally:
+            os.close(file)
 
 
 def _prefix(name: str) -> str:
@@ -304,7 +309,8 @@ def read_file(path: Path) -> Content:
         header = file.read(length)
         entries = parse(header, path, "its header")
         texts = _texts(entries, path)
-        data = start + header + file.read(size - 8 - length)
+        file.seek(0)
+        data = file.read(size)
     tensors = _tensors(data, path)
     found = {name: (entries.get(name), _bytes(array)) for name, array in tensors.items()}
     if len(found) != len(entries) - 1 or not all(isinstance(entry, dict) for entry, _ in found.values()):

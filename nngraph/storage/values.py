@@ -206,6 +206,7 @@ class Decoder:
 
     def __init__(self, arrays: Mapping[str, Array], named: Mapping[str, Any], path: Path) -> None:
         self._arrays, self._named, self.path = arrays, named, path
+        self._used: set[str] = set()
         self._kinds: dict[str, Callable[[Any], Any]] = {
             "float": lambda given: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[given],
             "tuple": lambda given: tuple(self._list(given)),
@@ -258,6 +259,10 @@ class Decoder:
         kind, name = next(iter(entry.items())) if len(entry) == 1 else ("", None)
         if kind not in ("array", "columns") or not isinstance(name, str) or name not in self._arrays:
             raise self.bad(f"there is no array {str(name)[:100]!r}")
+        # Else a small file could ask for any number of copies of a large array.
+        if name in self._used:
+            raise self.bad(f"the array {name!r:.100} stands in two places")
+        self._used.add(name)
         copied = np.array(self._arrays[name], order="C")
         copied = copied.astype(copied.dtype.newbyteorder("="), copy=False)
         return copied.T if kind == "columns" else copied
