@@ -78,8 +78,7 @@ class Resumed:
         self.first = self.guard(lambda: _count(self.state["epochs"]))
         if self.first > epochs:
             raise self.other(f"{self.first} epochs are done, and epochs={epochs} are asked for")
-        self.begin = self.guard(lambda: generator_of(self.state["begin"]))
-        self.now = self.guard(lambda: generator_of(self.state["now"]))
+        self.begin, self.now = self._generator("begin"), self._generator("now")
         self.random = self.guard(lambda: generator_of(decode(self._model["random"])))
         self.values = [self._decoder.array(node["value"]) for node in self._nodes(self._model)]
         self.losses = self.guard(lambda: losses_of(self._decoder, self._model["loss_history"]))
@@ -89,6 +88,12 @@ class Resumed:
         return StorageError(
             f"{self.path}: is of another training: {why}; resume with the model and the arguments with which it began"
         )
+
+    def _generator(self, name: str) -> np.random.Generator:
+        found = self.guard(lambda: generator_of(self.state[name]))
+        if not isinstance(found, np.random.Generator):
+            raise self.other(f"its {name} is no Generator")
+        return found
 
     def _nodes(self, record: Mapping[str, Any]) -> list[Any]:
         return [node for node in record["nodes"] if node.get("kind") in ("Parameter", "Running")]

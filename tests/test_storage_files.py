@@ -479,9 +479,17 @@ def test_a_graph_that_is_none(old):
     change(lambda r: r.update(output=r["gates"][0]), "the output must be an instance of OutputGate")
     change(lambda r: r.update(engine="cuda"), "engine must be 'numpy' or 'graph', got 'cuda'")
     change(lambda r: r.update(width=0), "the width must be a positive integer or null")
-    change(lambda r: r.update(loss_history={"array": "W1"}), "the loss history must be a vector of float64")
+    change(lambda r: r.update(loss_history=[1.0]), "expected a record")
     change(lambda r: r.pop("random"), "expected a record with output, engine, width, loss_history, random")
     change(lambda r: r["output"].update({"class": "Gate"}), "'Gate' is no gate of nngraph; was it saved by a newer one")
+
+
+@pytest.mark.parametrize("losses", [np.zeros((2, 2)), np.zeros(2, np.float32), np.array(1.0)])
+def test_a_loss_history_that_is_none(losses, old):
+    """It is a vector of float64."""
+    content = read_file(old)
+    write_file(old, {"model": content.texts["model"]}, {**content.arrays, "loss_history": losses})
+    refused(old, "the loss history must be a vector of float64")
 
 
 def test_draws_that_a_file_makes_up(tmp_path):

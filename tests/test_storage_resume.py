@@ -30,6 +30,8 @@ from nngraph.penalties import L1, L2, ElasticNet
 from nngraph.schedules import Constant as Steady
 from nngraph.schedules import Cosine, ExponentialDecay, InverseTime, Plateau, StepDecay, WarmUp
 from nngraph.storage.file import read_file, write_file
+from nngraph.storage.generators import state_of
+from nngraph.storage.values import Encoder
 from tests.test_storage import everything, listed
 
 RNG = np.random.default_rng(0)
