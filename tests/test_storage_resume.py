@@ -584,6 +584,18 @@ def test_a_training_that_makes_no_sense(checkpoint, name, value, tmp_path):
     refused(tmp_path / "forged", "forged: ", callbacks=[EarlyStopping(5, monitor="loss")])
 
 
+@pytest.mark.parametrize("name", ["begin", "now"])
+def test_a_generator_of_the_old_kind(checkpoint, name, tmp_path):
+    """A training draws from a Generator, never from a RandomState."""
+    content, encoder = read_file(checkpoint), Encoder()
+    record = content.record("training")
+    encoder.prefix = "another"
+    record[name] = encoder.value(state_of(np.random.RandomState(0)), "here")
+    texts = {"model": content.texts["model"], "training": json.dumps(record)}
+    write_file(tmp_path / "forged", texts, {**content.arrays, **encoder.arrays})
+    refused(tmp_path / "forged", f"its {name} is no Generator", callbacks=[EarlyStopping(5, monitor="loss")])
+
+
 @pytest.mark.parametrize(
     "name", ["kept", "history", "epochs", "steps", "now", "begin", "listeners", "settings", "reason"]
 )
