@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nngraph.storage.file import path_of, sweep
+from nngraph.storage.file import path_of
+from nngraph.storage.writing import sweep
 from nngraph.training import Callback, Training
 from nngraph.validation import whole_number
 

@@ -15,9 +15,12 @@ from gates.arrays import Array
 from nngraph.flat import Flat
 from nngraph.meter import Meter
 from nngraph.nodes import Parameter, Running
-from nngraph.storage.file import StorageError, check_place, path_of, read_file, text_of, write_file
+from nngraph.storage.decoding import Decoder, losses_of
+from nngraph.storage.encoding import Encoder
+from nngraph.storage.file import StorageError, path_of, text_of
 from nngraph.storage.generators import generator_of, state_of
-from nngraph.storage.values import Decoder, Encoder, losses_of
+from nngraph.storage.reading import read_file
+from nngraph.storage.writing import check_place, write_file
 from nngraph.training import Training
 from nngraph.update import Update
 

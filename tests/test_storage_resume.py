@@ -29,9 +29,10 @@ from nngraph.optimizers import (
 from nngraph.penalties import L1, L2, ElasticNet
 from nngraph.schedules import Constant as Steady
 from nngraph.schedules import Cosine, ExponentialDecay, InverseTime, Plateau, StepDecay, WarmUp
-from nngraph.storage.file import read_file, write_file
+from nngraph.storage.encoding import Encoder
 from nngraph.storage.generators import state_of
-from nngraph.storage.values import Encoder
+from nngraph.storage.reading import read_file
+from nngraph.storage.writing import write_file
 from tests.test_storage import everything, listed
 
 RNG = np.random.default_rng(0)
