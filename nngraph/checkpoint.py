@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nngraph.storage.file import path_of, sweep
+from nngraph.storage.file import path_of
+from nngraph.storage.writing import sweep
 from nngraph.training import Callback, Training
 from nngraph.validation import whole_number
 
@@ -23,7 +24,7 @@ class Checkpoint(Callback):
         The file, which each time is replaced, whole, by the next; "{epoch}" in it becomes the number of epochs that are
         done, so that each has a file of its own.
     every : int, default=1
-        After how many epochs it is written; after the last one it always is.
+        After how many epochs it is written; after the last one it always is, unless a method of SciPy ends by itself.
     """
 
     def __init__(self, path: Any, every: int = 1) -> None:

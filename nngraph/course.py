@@ -15,9 +15,12 @@ from gates.arrays import Array
 from nngraph.flat import Flat
 from nngraph.meter import Meter
 from nngraph.nodes import Parameter, Running
-from nngraph.storage.file import StorageError, check_place, path_of, read_file, text_of, write_file
+from nngraph.storage.decoding import Decoder, losses_of
+from nngraph.storage.encoding import Encoder
+from nngraph.storage.file import StorageError, path_of, text_of
 from nngraph.storage.generators import generator_of, state_of
-from nngraph.storage.values import Decoder, Encoder, losses_of
+from nngraph.storage.reading import read_file
+from nngraph.storage.writing import check_place, write_file
 from nngraph.training import Training
 
 
@@ -77,8 +80,7 @@ class Resumed:
         self.first = self.guard(lambda: _count(self.state["epochs"]))
         if self.first > epochs:
             raise self.other(f"{self.first} epochs are done, and epochs={epochs} are asked for")
-        self.begin = self.guard(lambda: generator_of(self.state["begin"]))
-        self.now = self.guard(lambda: generator_of(self.state["now"]))
+        self.begin, self.now = self._generator("begin"), self._generator("now")
         self.random = self.guard(lambda: generator_of(decode(self._model["random"])))
         self.values = [self._decoder.array(node["value"]) for node in self._nodes(self._model)]
         self.losses = self.guard(lambda: losses_of(self._decoder, self._model["loss_history"]))
@@ -88,6 +90,12 @@ class Resumed:
         return StorageError(
             f"{self.path}: is of another training: {why}; resume with the model and the arguments with which it began"
         )
+
+    def _generator(self, name: str) -> np.random.Generator:
+        found = self.guard(lambda: generator_of(self.state[name]))
+        if not isinstance(found, np.random.Generator):
+            raise self.other(f"its {name} is no Generator")
+        return found
 
     def _nodes(self, record: Mapping[str, Any]) -> list[Any]:
         return [node for node in record["nodes"] if node.get("kind") in ("Parameter", "Running")]

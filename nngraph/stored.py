@@ -8,10 +8,12 @@ import numpy as np
 
 from gates.losses import OutputGate
 from nngraph.graph import Graph
-from nngraph.storage.file import path_of, sweep, text_of, write_file
+from nngraph.storage.decoding import Decoder, losses_of
+from nngraph.storage.encoding import Encoder
+from nngraph.storage.file import path_of, text_of
 from nngraph.storage.generators import generator_of, state_of
 from nngraph.storage.graphs import decode_graph, encode_graph
-from nngraph.storage.values import Decoder, Encoder, losses_of
+from nngraph.storage.writing import sweep, write_file
 from nngraph.trained import TrainedModel
 
 

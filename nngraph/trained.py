@@ -245,8 +245,7 @@ class TrainedModel(LearningModel):
         flat = self._flat()
         flat.read()
         rng = self._rng(random_state)
-        # What is held out is drawn from a copy, as it was at the beginning.
-        begin = copy.deepcopy(rng) if resumed is None else resumed.begin
+        begin = _beginning(rng, resumed, listeners)
         train, held = self._data(X, y, validation, sample_weight, class_weight, begin)
         rows = len(train[self._X])
         size = self._batch_size(batch_size, len(X), rows)
@@ -397,6 +396,15 @@ class TrainedModel(LearningModel):
         """Let the output look at all targets; raise what it raises, as the graph would."""
         scores = self._scorer.evaluate({self._X: feeds[self._X][:2]})[self.scores]
         self._loss_of(np.zeros((len(feeds[self._y]), *scores.shape[1:]), scores.dtype), *list(feeds.values())[1:])
+
+
+def _beginning(rng: np.random.Generator, resumed: Resumed | None, callbacks: list[Any]) -> np.random.Generator:
+    """Return a generator in the state with which a training begins, or began; its own if nobody writes that down."""
+    if resumed is not None:
+        return resumed.begin
+    written = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    begin: np.random.Generator = copy.deepcopy(rng) if written else rng
+    return begin
 
 
 def _listeners(callbacks: list[Any], schedule: Any, progress: bool) -> list[Any]:

@@ -20,7 +20,7 @@ import numpy as np
 import nngraph
 from nngraph import Dense, Dropout, Model
 from nngraph.callbacks import Callback, Checkpoint, EarlyStopping
-from nngraph.storage.file import read_file
+from nngraph.storage.reading import read_file
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8))

@@ -69,8 +69,11 @@ from nngraph import (
     StorageError,
     load,
 )
-from nngraph.storage import file as storage_file
-from nngraph.storage.values import OURS, Decoder, Encoder
+from nngraph.storage import writing
+from nngraph.storage.decoding import Decoder
+from nngraph.storage.encoding import Encoder
+from nngraph.storage.file import text_of
+from nngraph.storage.kinds import OURS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 4))
@@ -426,7 +429,7 @@ VALUES = st.recursive(
 def test_any_settings(value):
     """A value and what comes back print alike, types and signs of zeros included, through JSON."""
     encoder = Encoder()
-    text = storage_file.text_of(encoder.value(value, "here"))
+    text = text_of(encoder.value(value, "here"))
     back = Decoder(encoder.arrays, {}, Path("there")).value(json.loads(text))
     assert type(back) is type(value)
     assert repr(back) == repr(value)
@@ -578,7 +581,7 @@ def test_a_generator_that_is_none_of_numpys(tmp_path):
 
 def test_a_description_without_end(tmp_path, monkeypatch):
     """What could not be read again is not written."""
-    monkeypatch.setattr(storage_file, "HEADER_LIMIT", 2000)
+    monkeypatch.setattr(writing, "HEADER_LIMIT", 2000)
     with pytest.raises(StorageError, match=r"the description of the model has [0-9]+ bytes, more than the 2000"):
         Model([4, 3, 3, 3, 3, 3, 2]).save(tmp_path / "model")
     assert listed(tmp_path) == []

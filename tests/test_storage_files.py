@@ -19,8 +19,10 @@ import nngraph
 from gates import Huber
 from nngraph import Dense, Dropout, Input, Model, Parameter, Random, StorageError
 from nngraph.callbacks import Checkpoint
-from nngraph.storage import file as storage_file
-from nngraph.storage.file import HEADER_LIMIT, read_file, write_file
+from nngraph.storage import writing
+from nngraph.storage.file import DTYPES, HEADER_LIMIT
+from nngraph.storage.reading import read_file
+from nngraph.storage.writing import write_file
 from tests import damage
 from tests.test_storage import Holder, everything, listed, noise
 
@@ -222,7 +224,7 @@ def test_what_killed_processes_left_is_swept_away(old):
     for path in (left, held, *others):
         path.write_text("half")
     with held.open() as file:
-        storage_file._lock(file.fileno(), wait=True)
+        writing._lock(file.fileno(), wait=True)
         model().save(old)
         assert not left.exists()
         assert held.exists()
@@ -231,7 +233,7 @@ def test_what_killed_processes_left_is_swept_away(old):
     assert all(other.exists() for other in others)
     for name in ("at 3.x", "at 12.x", "by 3.x"):
         old.with_name(f".{name}.0123456789abcdef.partial").write_text("half")
-    storage_file.sweep(old.with_name("at {epoch}.x"))
+    writing.sweep(old.with_name("at {epoch}.x"))
     assert [name for name in listed(old.parent) if name.endswith(".x.0123456789abcdef.partial")] == [
         ".by 3.x.0123456789abcdef.partial"
     ]
@@ -239,7 +241,7 @@ def test_what_killed_processes_left_is_swept_away(old):
 
 def test_a_file_that_is_swept_away_before_it_is_locked(old, monkeypatch):
     """Then another one is begun."""
-    real, count = storage_file._lock, []
+    real, count = writing._lock, []
 
     def slow(file, *, wait):
         count.append(file)
@@ -248,7 +250,7 @@ def test_a_file_that_is_swept_away_before_it_is_locked(old, monkeypatch):
             partial.unlink()
         return real(file, wait=wait)
 
-    monkeypatch.setattr(storage_file, "_lock", slow)
+    monkeypatch.setattr(writing, "_lock", slow)
     model(1).save(old)
     assert everything(nngraph.load(old)) == everything(model(1))
     assert listed(old.parent) == ["model"]
@@ -258,7 +260,7 @@ def test_without_locks(old, monkeypatch):
     """Where there are none, files are written all the same, and nothing is swept away."""
     left = old.with_name(".model.0123456789abcdef.partial")
     left.write_text("half")
-    monkeypatch.setattr(storage_file, "_fcntl", None)
+    monkeypatch.setattr(writing, "_fcntl", None)
     model(1).save(old)
     assert everything(nngraph.load(old)) == everything(model(1))
     assert left.exists()
@@ -467,18 +469,29 @@ def test_a_graph_that_is_none(old):
     change(lambda r: r["nodes"][2].update(gate=99), "there is no number 99")
     change(lambda r: r["nodes"][0].update(name="X"), "two nodes are called 'X'")
     change(lambda r: r["nodes"][0].update(name=3), "a node's name must be a string")
-    change(lambda r: r["nodes"][1].update(kind="Constant", value={"array": "W1"}, is_number=False), "exactly one Input")
+    change(
+        lambda r: r["nodes"][1].update(kind="Constant", value={"array": "loss_history"}, is_number=False), "one Input"
+    )
     change(lambda r: r["nodes"][1].update(kind="Model"), "there is no kind of node 'Model'")
     change(lambda r: r["nodes"][1].update(integers=1), "integers must be true or false")
     change(lambda r: r["nodes"][0].update(value={"array": "W9"}), "there is no array 'W9'")
     change(lambda r: r["nodes"][0].update(value=1.0), "expected a record")
+    change(lambda r: r["nodes"][0].update(value={"array": "b1"}), "the array 'b1' stands in two places")
     change(lambda r: r.update(nodes=[]), "expected lists of gates and nodes")
     change(lambda r: r.update(output=r["gates"][0]), "the output must be an instance of OutputGate")
     change(lambda r: r.update(engine="cuda"), "engine must be 'numpy' or 'graph', got 'cuda'")
     change(lambda r: r.update(width=0), "the width must be a positive integer or null")
-    change(lambda r: r.update(loss_history={"array": "W1"}), "the loss history must be a vector of float64")
+    change(lambda r: r.update(loss_history=[1.0]), "expected a record")
     change(lambda r: r.pop("random"), "expected a record with output, engine, width, loss_history, random")
     change(lambda r: r["output"].update({"class": "Gate"}), "'Gate' is no gate of nngraph; was it saved by a newer one")
+
+
+@pytest.mark.parametrize("losses", [np.zeros((2, 2)), np.zeros(2, np.float32), np.array(1.0)])
+def test_a_loss_history_that_is_none(losses, old):
+    """It is a vector of float64."""
+    content = read_file(old)
+    write_file(old, {"model": content.texts["model"]}, {**content.arrays, "loss_history": losses})
+    refused(old, "the loss history must be a vector of float64")
 
 
 def test_draws_that_a_file_makes_up(tmp_path):
@@ -568,7 +581,7 @@ def test_texts_and_arrays_alone(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {
         f"{name} {shape}": (rng.random(shape) * 100).astype(name)
-        for name in storage_file.DTYPES
+        for name in DTYPES
         for shape in ((), (0,), (3, 0, 2), (5,), (2, 3), (1, 1, 1, 7))
     }
     arrays |= {"strided": np.arange(12.0)[::2], "columns": np.arange(6.0).reshape(2, 3).T}

@@ -29,7 +29,10 @@ from nngraph.optimizers import (
 from nngraph.penalties import L1, L2, ElasticNet
 from nngraph.schedules import Constant as Steady
 from nngraph.schedules import Cosine, ExponentialDecay, InverseTime, Plateau, StepDecay, WarmUp
-from nngraph.storage.file import read_file, write_file
+from nngraph.storage.encoding import Encoder
+from nngraph.storage.generators import state_of
+from nngraph.storage.reading import read_file
+from nngraph.storage.writing import write_file
 from tests.test_storage import everything, listed
 
 RNG = np.random.default_rng(0)
@@ -580,6 +583,18 @@ def test_a_training_that_makes_no_sense(checkpoint, name, value, tmp_path):
     record[name] = value
     write_file(tmp_path / "forged", {"model": content.texts["model"], "training": json.dumps(record)}, content.arrays)
     refused(tmp_path / "forged", "forged: ", callbacks=[EarlyStopping(5, monitor="loss")])
+
+
+@pytest.mark.parametrize("name", ["begin", "now"])
+def test_a_generator_of_the_old_kind(checkpoint, name, tmp_path):
+    """A training draws from a Generator, never from a RandomState."""
+    content, encoder = read_file(checkpoint), Encoder()
+    record = content.record("training")
+    encoder.prefix = "another"
+    record[name] = encoder.value(state_of(np.random.RandomState(0)), "here")
+    texts = {"model": content.texts["model"], "training": json.dumps(record)}
+    write_file(tmp_path / "forged", texts, {**content.arrays, **encoder.arrays})
+    refused(tmp_path / "forged", f"its {name} is no Generator", callbacks=[EarlyStopping(5, monitor="loss")])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from gates.contract import Gate, check_count
 from nngraph.architecture import Dropout
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node, Parameter, Random, Running
-from nngraph.storage.values import Decoder, Encoder
+from nngraph.storage.decoding import Decoder
+from nngraph.storage.encoding import Encoder
 
 
 def encode_graph(encoder: Encoder, graph: Graph) -> dict[str, Any]:

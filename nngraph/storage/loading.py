@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from nngraph.model import Model
-from nngraph.storage.file import path_of, read_file
-from nngraph.storage.values import Decoder, known
+from nngraph.storage.decoding import Decoder, known
+from nngraph.storage.file import path_of
+from nngraph.storage.reading import read_file
 
 
 def load(path: Any, gates: Iterable[Any] = ()) -> Model:
