@@ -10,6 +10,7 @@ from nngraph.history import History
 from nngraph.model import Model
 from nngraph.nodes import Constant, GraphError, Input, Node, Parameter, Random, Running
 from nngraph.objective import DivergenceError
+from nngraph.tracing import NonFiniteError
 
 if TYPE_CHECKING:
     from nngraph.checking import check_graph, check_model
@@ -30,6 +31,7 @@ __all__ = [
     "LayerNorm",
     "Model",
     "Node",
+    "NonFiniteError",
     "Parameter",
     "Random",
     "Running",

@@ -67,7 +67,7 @@ FLOORS = [
     ["nngraph.engines"],
     ["nngraph.initializers", "nngraph.progress"],
     ["nngraph.validation"],
-    ["nngraph.optimizers", "nngraph.schedules", "nngraph.penalties", "nngraph.history"],
+    ["nngraph.optimizers", "nngraph.schedules", "nngraph.penalties", "nngraph.history", "nngraph.tracing"],
     ["nngraph.objective", "nngraph.flat"],
     ["nngraph.steps", "nngraph.update"],
     ["nngraph.training", "nngraph.batches", "nngraph.descent"],
