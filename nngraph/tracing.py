@@ -191,6 +191,9 @@ def _trace_of(
             cause = _size(graph, values, node, inputs, before)
             if value.dtype == np.float32:
                 cause += f" (float32 ends at {np.finfo(np.float32).max:.2g})"
+    elif isinstance(node, Parameter) and before is not None and np.isfinite(before[node][place]):
+        inputs = (Element(f"{name} before the last steps", place, float(before[node][place])),)
+        cause = "the steps left the numbers that there are: the rate is too high, or the gradients explode"
     return Trace(name, kind, "became", float(value[place]), place, inputs, cause)
 
 
