@@ -9,10 +9,15 @@ import runpy
 import sys
 from pathlib import Path
 
-from nngraph import DivergenceError, Model
+from nngraph import Model
 from nngraph.optimizers import Adam, GradientDescent, Optimizer
 
 FOUND = []
+
+
+def told(diagnosis):
+    """Return what was found, and the whole text."""
+    return list(diagnosis.kinds), str(diagnosis)
 
 
 def watch(name):
@@ -27,19 +32,14 @@ def watch(name):
         optimizer = given.arguments.get("optimizer")
         if name == "train":
             # It follows the sum of the losses.
-            optimizer = GradientDescent(given.arguments["epsilon"] * self.objective_on(X, y).scale)
+            optimizer = GradientDescent(max(given.arguments["epsilon"], 0) * self.objective_on(X, y).scale)
         elif not isinstance(optimizer, Optimizer):
             optimizer = Adam()
-        stages = {"start": self.diagnose(X, y, optimizer=optimizer)}
+        FOUND.append(["start", *told(self.diagnose(X, y, optimizer=optimizer))])
         try:
             return method(self, *arguments, **options)
-        except DivergenceError:
-            stages["diverged"] = stages["start"]
-            raise
         finally:
-            stages.setdefault("end", self.diagnose(X, y, optimizer=optimizer))
-            for stage, diagnosis in stages.items():
-                FOUND.append([stage, list(diagnosis.kinds), str(diagnosis)])
+            FOUND.append(["end", *told(self.diagnose(X, y, optimizer=optimizer))])
 
     setattr(Model, name, watched)
 
