@@ -86,7 +86,7 @@ class Trace:
 
     def __str__(self) -> str:
         where = f" at {list(self.place)}" if self.place else ""
-        made = f", from {' and '.join(map(str, self.inputs))}" if self.inputs else ""
+        made = f", from {', '.join(map(str, self.inputs))}" if self.inputs else ""
         cause = f". Likely cause: {self.cause}" if self.cause else ""
         return f"node {self.node!r} ({self.kind}) {self.did} {self.value}{where}{made}{cause}"
 
@@ -206,7 +206,8 @@ def trace_gradient(graph: Graph, values: Mapping[Any, Any], gradients: Mapping[A
         place = _first(~np.isfinite(gradient))
         name, bad = graph.names[graph.position(node)], float(gradient[place])
         kind = type(node if node.gate is None else node.gate).__name__
-        reader = next((r for r in graph.nodes if node in r.inputs and r.gate is not None), None)
+        readers = (r for r in graph.nodes if node in r.inputs and r.gate is not None and gradients[r] is not None)
+        reader = next(readers, None)
         found = [Element(name, place, float(values[node][place]))]
         if reader is None:
             return Trace(name, kind, "got a gradient of", bad, place, tuple(found))
@@ -259,25 +260,21 @@ def _size(
     before: Mapping[Parameter, Array] | None,
 ) -> str:
     """Say why numbers are as large as to leave the dtype: the step before, the weights, or the data."""
-    position = graph.position(node)
-    above = graph.nodes[: position + 1]
-    weights = {x: _largest(values[x]) for x in above if isinstance(x, Parameter) and values[x].size}
-    worst = max(weights, key=lambda x: weights[x], default=None)
-    if worst is not None and weights[worst] > HUGE:
-        name, size = graph.names[graph.position(worst)], weights[worst]
+    above = [x for x in graph.nodes[: graph.position(node) + 1] if isinstance(x, Parameter | Input)]
+    sizes = {x: _largest(values[x]) for x in above if values[x].dtype.kind == "f"}
+    worst = max(sizes, key=lambda x: sizes[x], default=None)
+    if worst is None or sizes[worst] <= HUGE:
+        largest = max((abs(x.value) for x in inputs), default=0.0)
+        return f"numbers as large as {largest:.2g} leave the range of {values[node].dtype}"
+    name, size = graph.names[graph.position(worst)], sizes[worst]
+    if isinstance(worst, Parameter):
         old = math.nan if before is None else _largest(before[worst])
         if size > 2 * old:
             return f"the last steps took {name} from {old:.2g} to {size:.2g}: the rate is too high"
-        return f"{name} is as large as {size:.2g}: weights grow like that by a rate that is too high"
-    data = {x: values[x] for x in above if isinstance(x, Input) and values[x].dtype.kind == "f" and values[x].size}
-    for x, value in data.items():
-        if (size := _largest(value)) > HUGE:
-            place = _first(np.abs(value) == size)
-            column = f"column {place[-1]} of " if len(place) > 1 else ""
-            name = graph.names[graph.position(x)]
-            return f"{column}{name} goes up to {size:.2g}: it is not scaled to mean 0 and variance 1"
-    largest = max((abs(x.value) for x in inputs), default=0.0)
-    return f"numbers as large as {largest:.2g} leave the range of {values[node].dtype}"
+        return f"{name} is as large as {size:.2g}: by a rate that is too high, or from too large a start"
+    place = _first(np.abs(values[worst]) == size)
+    column = f"column {place[-1]} of " if len(place) > 1 else ""
+    return f"{column}{name} goes up to {size:.2g}: it is not scaled to mean 0 and variance 1"
 
 
 def _first(wrong: Array) -> tuple[int, ...]:
@@ -293,7 +290,7 @@ def _makers(
     gate: Gate, names: Sequence[str], arrays: Sequence[Array], value: Array, place: tuple[int, ...]
 ) -> tuple[Element, ...]:
     """Return the inputs that made one element of a gate's value."""
-    if isinstance(gate, ELEMENTWISE):
+    if isinstance(gate, ELEMENTWISE) and np.broadcast_shapes(*(a.shape for a in arrays)) == value.shape:
         return tuple(_at(name, array, place) for name, array in zip(names, arrays, strict=True))
     if isinstance(gate, MultiplyGate) and all(a.ndim == 2 for a in arrays):
         (W, X), (of_W, of_X) = arrays, names

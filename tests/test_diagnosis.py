@@ -292,6 +292,8 @@ SICK = [
     ("steps too large", linear(ReLU()), wine, "W", "times as long", linear(ReLU()), wine, gd(30.0), gd(0.3)),
     ("steps too large", deep(2, Tanh()), digits, "W", "10 of them", deep(2, Tanh()), digits,
      RMSprop(0.3), RMSprop(0.001)),
+    ("steps too large", lambda: Model([10, 8, 1], **REGRESSION), diabetes, "W", "1 of them take the loss from",
+     lambda: Model([10, 8, 1], **REGRESSION), diabetes, gd(1e200), gd(0.01)),
     ("steps too small", linear(ReLU()), wine, "W", "no other is larger", linear(ReLU()), wine, gd(1e-6), gd(0.1)),
     ("steps too small", deep(2, Tanh()), digits, "W", "times as long", deep(2, Tanh()), digits, Adam(1e-7), Adam(1e-4)),
     ("wrong gradient", lambda: Model([10, 8, 1], output=HalfSlope()), diabetes, "b2", "by backpropagation",

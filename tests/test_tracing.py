@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 from gates import (
     DivideGate,
     ElementwiseGate,
+    ElementwiseProductGate,
     ExpGate,
     Gate,
     LayerNormGate,
@@ -40,6 +41,16 @@ class Root(ElementwiseGate):
 
     def derivative(self, X):
         return 0.5 / np.sqrt(X)
+
+
+class Share(Gate):
+    """Each number's part of its row."""
+
+    def forward(self, X):
+        return X / X.sum(axis=-1, keepdims=True)
+
+    def backward(self, X, dZ):
+        raise NotImplementedError
 
 
 def traced(node, **feeds):
@@ -77,7 +88,7 @@ MADE = {
     "root by power": (PowerGate()(a, 0.5), {"a": [-1.0]}, "Power", (0,), math.nan, {"a": ((0,), -1.0)}, "real power"),
     "0 ** -1": (PowerGate()(a, -1.0), {"a": [0.0]}, "Power", (0,), math.inf, {"a": ((0,), 0.0)}, "division by zero"),
     "a gate of one's own": (Root()(a), {"a": [4.0, -1.0]}, "Root", (1,), math.nan, {"a": ((1,), -1.0)}, ""),
-    "sum": (a + b, {"a": [1e308], "b": [1.5e308]}, "Add", (0,), math.inf, {"a": ((0,), 1e308)}, "a goes up to"),
+    "sum": (a + b, {"a": [1e308], "b": [1.5e308]}, "Add", (0,), math.inf, {"a": ((0,), 1e308)}, "b goes up to"),
     "column": (
         a @ Parameter(np.ones((2, 1)), "W"), {"a": [[1.0, 1e308], [1.0, -1e308]]}, None, None, None, {}, "",
     ),
@@ -95,6 +106,17 @@ MADE = {
     ),
     "along a row": (
         LayerNormGate()(a, np.ones(2), np.zeros(2)), {"a": [[1.0, 2.0], [1.0, 1e200]]}, None, None, None, {}, "",
+    ),
+    "share of a row": (
+        Share()(a), {"a": [[1.0, 2.0], [3.0, -3.0]]}, "Share", (1, 0), math.inf, {"a": ((1, 0), 3.0)}, "",
+    ),
+    "the larger is to blame": (
+        a @ Parameter([[2e3]], "W"), {"a": [[1e306]]}, "Multiply", (0, 0), math.inf,
+        {"W": ((0, 0), 2e3)}, "column 0 of a",
+    ),
+    "many large": (
+        ElementwiseProductGate()(a * 1e3, a * 1e3) * 1e300, {"a": [900.0]}, "ElementwiseProduct_4", (0,), math.inf,
+        {"ElementwiseProduct_3": ((0,), 8.1e11)}, "leave the range of float64",
     ),
     "reduction": (SumGate()(a), {"a": [1e308, 1.5e308]}, "Sum", (), math.inf, {"a": ((1,), 1.5e308)}, "goes up to"),
     "loss": (
@@ -162,6 +184,42 @@ def test_gradients():
     assert "the slope of Root (node 'Root') is not finite at 0" in found.cause
     values = graph.evaluate(x=np.array([1.0, 4.0]))
     assert trace_gradient(graph, values, graph.backward(values=values)) is None
+
+
+GRADIENTS = {
+    "arrives large": (lambda x: x * 1e200 * 1e200, [1e-300], "the gradient that arrives at 'ElementwiseProduct' is"),
+    "backward": (
+        lambda x: (x @ np.full((1, 2), 1e200)) * np.full((1, 2), 1e130), [[1e-300]], "of gradients up to 1e+130",
+    ),
+    "two readers": (
+        lambda x: SumGate()(Root()(x)) + 0.0 * SumGate()(x), [0.0, 1.0], "the slope of Root",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GRADIENTS)
+def test_causes_of_gradients(case):
+    """Too much arrives, a backward makes it, or a slope is infinite."""
+    make, data, cause = GRADIENTS[case]
+    graph = Graph(SumGate()(make(Input("x"))))
+    with np.errstate(all="ignore"):
+        values = graph.evaluate(x=np.array(data))
+        found = trace_gradient(graph, values, graph.backward(values=values))
+    assert trace(graph, values) is None
+    assert found.node == "x"
+    assert cause in found.cause
+
+
+def test_a_reader_without_a_gradient_is_passed_over():
+    """An output whose upstream gradient is not given reads the node, too."""
+    x = Input("x")
+    y = x * 1.0
+    aside, root = Tanh()(y, name="aside"), Root()(y, name="root")
+    graph = Graph(aside, root)
+    with np.errstate(all="ignore"):
+        values = graph.evaluate(x=np.array([0.0, 1.0]))
+        found = trace_gradient(graph, values, graph.backward({root: np.ones(2)}, values=values))
+    assert "the slope of Root (node 'root')" in found.cause
 
 
 def regression():
@@ -253,7 +311,7 @@ def test_a_mask_is_no_sickness(engine):
     assert_array_equal(model.predict(X), [0, 2])
     assert_array_equal(model.predict_proba(X)[:, 1], [0, 0])
     assert np.isfinite(model.calculate_loss(X, [0, 2]))
-    with pytest.raises(NonFiniteError, match=r"from Add\[1, 1\] = -inf and y\[1\] = 1.*a mask hides the class"):
+    with pytest.raises(NonFiniteError, match=r"from Add\[1, 1\] = -inf, y\[1\] = 1.*a mask hides the class"):
         model.calculate_loss(X, [0, 1])
 
 

@@ -26,8 +26,8 @@ from nngraph.update import results
 # So many examples, evenly spaced, show what a layer does with all.
 MOST_ROWS = 2000
 
-# And so many, whether the gradient of so many parameters is that of the loss.
-SLOPE_ROWS, SLOPE_PARAMETERS = 50, 12
+# And so many, whether the gradient of so many parameters is that of the loss, in so many directions of each.
+SLOPE_ROWS, SLOPE_PARAMETERS, SLOPE_WAYS = 50, 12, 3
 
 # A unit is saturated where its slope is less than this part of its steepest: there a tanh is beyond 0.975.
 FLAT = 0.05
@@ -124,7 +124,8 @@ class Evidence:
             return None
         if single and not (isinstance(self.output, Logistic) and not np.isin(self.y, (0, 1)).all()):
             return self.y.ravel().astype(int)
-        if isinstance(self.output, Softmax) and self.y.ndim == 2 and np.isin(self.y, (0, 1)).all():
+        rows = self.y.ndim == 2 and self.y.shape[1:] == self.scores.shape[1:]
+        if isinstance(self.output, Softmax) and rows and np.isin(self.y, (0, 1)).all():
             found: Array = self.y.argmax(axis=1)
             return found
         return None
@@ -164,9 +165,9 @@ class Evidence:
     # --- Layers ------------------------------------------------------------------------------------------------------
 
     def columns(self, node: Node) -> Array:
-        """Return the values of a node with a column for every unit."""
+        """Return the values of a node with a column for every unit; one number per example is one unit."""
         value = self.values[node]
-        return value.reshape(-1, value.shape[-1]) if value.ndim else value.reshape(1, 1)
+        return value.reshape(-1, value.shape[-1] if value.ndim > 1 else 1)
 
     def rms(self, node: Node) -> float | None:
         """Return the root of the mean square of a node's gradient."""
@@ -296,8 +297,8 @@ class Evidence:
     def slopes(self) -> dict[Parameter, list[tuple[float, float]]]:
         """The slope of the loss along random directions of each parameter: measured, and by backpropagation.
 
-        In float64, at few examples, and for a few of the parameters if there are many. Where steps of two lengths
-        disagree there is a kink, or too much curvature, and the direction is left out.
+        In float64, at few examples, and for a few of the parameters if there are many. Where steps of two lengths, or
+        ahead and behind, disagree there is a kink, or too much curvature, and the direction is left out.
         """
         feeds = {node: array[:SLOPE_ROWS] for node, array in self.feeds.items()}
         graph, training, rng = self.graph, len(feeds[self.X_node]) > 1, np.random.default_rng(0)
@@ -314,23 +315,25 @@ class Evidence:
             return values
 
         values = run({})
+        loss = float(values[out])
         gradients: list[Any] = [None] * len(values)
         gradients[out] = np.ones(())
         graph.differentiate(values, gradients, training=training)
         # What rounding makes of a difference of two losses, divided by the shorter step.
-        noise = 1e3 * np.finfo(np.float64).eps * abs(float(values[out])) / 1e-5
+        noise = 1e3 * np.finfo(np.float64).eps * abs(loss) / 1e-5
         some = np.linspace(0, len(parameters) - 1, min(len(parameters), SLOPE_PARAMETERS)).astype(int)
         found: dict[Parameter, list[tuple[float, float]]] = {parameters[k]: [] for k in some}
         for parameter, pairs in found.items():
             i = graph.position(parameter)
-            for _ in range(2):
+            for _ in range(SLOPE_WAYS):
                 way = (rms(sources[i]) or 1.0) * rng.standard_normal(sources[i].shape)
                 foretold = float((gradients[i] * way).sum())
-                long, short = (
-                    float(run({i: sources[i] + h * way})[out] - run({i: sources[i] - h * way})[out]) / (2 * h)
-                    for h in (1e-4, 1e-5)
-                )
-                certain = abs(long - short) < 0.01 * abs(short) + noise
+                # Ahead and behind, by steps of two lengths.
+                losses = [float(run({i: sources[i] + h * way})[out]) for h in (1e-4, -1e-4, 1e-5, -1e-5)]
+                long, short = (losses[0] - losses[1]) / 2e-4, (losses[2] - losses[3]) / 2e-5
+                ahead, behind = (losses[2] - loss) / 1e-5, (loss - losses[3]) / 1e-5
+                bound = 0.01 * abs(short) + noise
+                certain = abs(long - short) < bound and abs(ahead - behind) < bound
                 if certain and max(abs(short), abs(foretold)) > 10 * noise:
                     pairs.append((short, foretold))
         return found
@@ -340,6 +343,16 @@ class Evidence:
         """The node of the features."""
         assert isinstance(self.X_node, Input)  # noqa: S101 - a model has one
         return self.X_node
+
+
+def sizes(X: Array) -> Array:
+    """Return the root of the mean square of every column."""
+    rows = X.reshape(-1, X.shape[-1])
+    squares = np.einsum("ij,ij->j", rows, rows, dtype=np.float64)
+    found: Array = np.sqrt(squares / len(rows))
+    for j in np.flatnonzero(~np.isfinite(found) | (found == 0)):
+        found[j] = rms(rows[:, j])
+    return found
 
 
 def rms(array: Array) -> float:

@@ -16,12 +16,12 @@ from gates.losses import ClassOutput
 from gates.normalization import LayerNormGate, StandardizeGate
 from gates.outputs import AbsoluteError, Huber, Logistic, Softmax, SquaredError
 from gates.shaping import MeanGate, VarianceGate
-from nngraph.diagnosis.evidence import Evidence, rms
+from nngraph.diagnosis.evidence import Evidence, rms, sizes
 
 # Below so many examples a unit that none of them switches on is no surprise: by chance each does in half of all cases.
 FEW = 16
-# Half of the units that never answer is half of the layer; a third is common in nets that do well.
-DEAD = 0.5
+# Half of the units that never answer is half of the layer; a third is common in nets that do well, and so are a few.
+DEAD, DEAD_UNITS = 0.5, 4
 # With weights as Glorot and Bengio (2010) draw them about 3 % of all tanh values are as flat as that.
 SATURATED = 0.5
 # Over all layers. With weights that fit the spread of the gradients stays within a factor of ten (Glorot and Bengio
@@ -44,10 +44,10 @@ LARGE_COLUMN = 10.0
 # Where all columns are as small as that, so are all gradients of the first weights.
 SMALL_COLUMN = 0.01
 # By what part of itself a slope may differ from the one that is measured; that is certain to a hundredth.
-WRONG = 0.05
+WRONG = 0.1
 # So many layers are named.
 SHOWN = 3
-# The loss of a net that is as sure as it is wrong, by that of guessing.
+# The loss of a net that is as sure as it is wrong, by that of guessing; of squares, it is so many times as far off.
 SURE = 10.0
 
 
@@ -93,16 +93,16 @@ def unscaled_features(e: Evidence) -> Iterator[Finding]:
         isinstance(gate, StandardizeGate | LayerNormGate | MeanGate | VarianceGate) for gate in readers
     ):
         return
-    sizes = np.array([rms(column) for column in np.moveaxis(e.X, -1, 0)])
+    size = sizes(e.X)
     advice = "Scale every column to mean 0 and variance 1, as scikit-learn's StandardScaler does"
-    j = int(sizes.argmax())
-    if sizes[j] > LARGE_COLUMN:
-        others = f", the median column {np.median(sizes):.2g}" if len(sizes) > 2 else ""
-        many = int((sizes > LARGE_COLUMN).sum())
-        numbers = f"{many} of {len(sizes)} columns are larger than {LARGE_COLUMN:g}; column {j} has size {sizes[j]:.2g}"
+    j = int(size.argmax())
+    if size[j] > LARGE_COLUMN:
+        others = f", the median column {np.median(size):.2g}" if len(size) > 2 else ""
+        many = int((size > LARGE_COLUMN).sum())
+        numbers = f"{many} of {len(size)} columns are larger than {LARGE_COLUMN:g}; column {j} has size {size[j]:.2g}"
         yield Finding("unscaled features", "X", numbers + others, advice)
-    elif 0 < sizes[j] < SMALL_COLUMN:
-        yield Finding("unscaled features", "X", f"the largest column, {j}, has size {sizes[j]:.2g}", advice)
+    elif 0 < size[j] < SMALL_COLUMN:
+        yield Finding("unscaled features", "X", f"the largest column, {j}, has size {size[j]:.2g}", advice)
 
 
 def constant_features(e: Evidence) -> Iterator[Finding]:
@@ -133,7 +133,9 @@ def dominant_class(e: Evidence) -> Iterator[Finding]:
     share = counts.max() / len(labels)
     if share >= DOMINANT:
         numbers = f"{share:.1%} of the {len(labels)} labels are {found[counts.argmax()]}"
-        advice = "Train with class_weight='balanced', and judge by the accuracy of each class"
+        advice = (
+            "Give the output class weights, or train with class_weight='balanced', and look at each class's accuracy"
+        )
         if len(found) == 1:
             advice = "Give examples of the other classes, too"
         yield Finding("dominant class", "y", numbers, advice)
@@ -208,7 +210,9 @@ def dead_relus(e: Evidence) -> Iterator[Finding]:
     found = {}
     for node, dead in e.dead.items():
         units = e.columns(node).shape[1]
-        if dead >= DEAD * units and ((e.rows >= FEW and not e.fitted) or (dead == units and e.rows >= 4)):
+        if dead >= DEAD * units and (
+            (dead >= DEAD_UNITS and e.rows >= FEW and not e.fitted) or (dead == units and e.rows >= 4)
+        ):
             found[e.name(node)] = f"{dead} of {units} units are 0 for all {e.rows} examples"
     if found:
         advice = (
@@ -280,7 +284,7 @@ def worse_than_guessing(e: Evidence) -> Iterator[Finding]:
     """Find a loss far above that of the same answer for everyone; data that are unscaled are said instead."""
     if e.rows < FEW or any(unscaled_features(e)) or any(unscaled_targets(e)):
         return
-    if e.baseline and e.loss > SURE * e.baseline:
+    if e.baseline and e.loss > e.baseline * (SURE**2 if isinstance(e.output, SquaredError) else SURE):
         numbers = f"the loss is {e.loss:.2g}, and {e.baseline:.2g} for the best answer that is the same for all"
         advice = "Begin anew with smaller weights, such as he_normal or glorot_uniform draw, or a smaller rate"
         yield Finding("worse than guessing", "loss", numbers, advice)
