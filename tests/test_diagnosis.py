@@ -112,6 +112,21 @@ def norm(layers, layer, before=()):
                  initializer=he, random_state=0)  # fmt: skip
 
 
+class HalfSlope(OutputGate):
+    """A squared error that has forgotten the 2."""
+
+    def losses(self, scores, targets):
+        return (scores - targets) ** 2
+
+    def slopes(self, scores, targets):
+        return scores - targets
+
+
+class RightSlope(HalfSlope):
+    def slopes(self, scores, targets):
+        return 2 * (scores - targets)
+
+
 # A net, its data, and how many epochs it trains after the first look.
 HEALTHY = {
     "moons, tanh": (lambda: Model([2, 8, 2], random_state=0), moons, 100),
@@ -121,6 +136,10 @@ HEALTHY = {
     "moons, no hidden layer": (lambda: Model([2, 2], random_state=0), moons, 50),
     "moons, one column": (lambda: Model([2, 8, 1], output=Logistic(), random_state=0), moons, 50),
     "moons, hinge": (lambda: Model([2, 8, 2], output=Hinge(), random_state=0), moons, 50),
+    "moons, hinge, sharpened": (lambda: Model([2, 8, 2], output=Hinge(), random_state=0), moons, 2000),
+    "diabetes, an output of one's own": (
+        lambda: Model([10, 20, 1], output=RightSlope(), random_state=0), diabetes, 300,
+    ),
     "moons, float32": (lambda: Model([2, 16, 2], dtype=np.float32, random_state=0), moons, 100),
     "moons, no bias": (lambda: Model([2, 16, 2], use_bias=False, layer=ReLU(), random_state=0), moons, 50),
     "digits, ReLU": (lambda: Model([64, 50, 10], layer=ReLU(), random_state=0), digits, 20),
@@ -217,21 +236,6 @@ def shifted(by):
         return X, by(y)
 
     return data
-
-
-class HalfSlope(OutputGate):
-    """A squared error that has forgotten the 2."""
-
-    def losses(self, scores, targets):
-        return (scores - targets) ** 2
-
-    def slopes(self, scores, targets):
-        return scores - targets
-
-
-class RightSlope(HalfSlope):
-    def slopes(self, scores, targets):
-        return 2 * (scores - targets)
 
 
 class WrongTanh(Tanh):
@@ -402,6 +406,46 @@ def test_the_loss_of_guessing(case):
     model = Model([13, 3], output=output, random_state=0)
     looked = evidence.Evidence(model._scorer, model.graph, model._feeds(X, targets(y)), Adam())
     assert looked.baseline == (None if expected(y) is None else pytest.approx(expected(y)))
+
+
+@pytest.mark.parametrize("output", [Hinge(), RightSlope()], ids=repr)
+def test_having_learned_without_a_known_loss(output):
+    """Of an output that is not known the predictions tell: of a net before and after its training."""
+    X, y = moons()
+    y = y if isinstance(output, Hinge) else y.astype(float)
+    model = Model([2, 8, 2 if isinstance(output, Hinge) else 1], output=output, random_state=0)
+    fitted = []
+    for _ in range(2):
+        fitted.append(evidence.Evidence(model._scorer, model.graph, model._feeds(X, y), Adam()).fitted)
+        model.fit(X, y, epochs=100, optimizer=Adam(0.01), progress=False)
+    assert fitted == [False, True]
+    if y.dtype == float:
+        # A column of targets is as good.
+        feeds = model._feeds(X, y[:, None])
+        assert evidence.Evidence(model._scorer, model.graph, feeds, Adam()).fitted
+
+
+@pytest.mark.parametrize("y", [several_labels, one_hot], ids=["labels", "rows"])
+def test_predictions_of_another_shape_tell_nothing(y):
+    """Whether a net has learned is then not known, and it is taken as one that has not."""
+
+    class Total(OutputGate):
+        per_row = True
+
+        def losses(self, scores, targets):
+            return ((scores - targets) ** 2).sum(axis=-1)
+
+        def slopes(self, scores, targets):
+            return 2 * (scores - targets)
+
+        def predict(self, scores):
+            return scores[:, 0]
+
+    X, y = y()
+    model = Model([64, y.shape[1]], output=Total(), random_state=0)
+    looked = evidence.Evidence(model._scorer, model.graph, model._feeds(X, y), Adam())
+    assert looked.baseline is None
+    assert not looked.fitted
 
 
 # --- What it leaves alone --------------------------------------------------------------------------------------------

@@ -160,7 +160,17 @@ class Evidence:
 
         Of examples that are all alike, a single one as well, it is not known; then nothing is held against it.
         """
-        return self.baseline is not None and (self.loss < 0.5 * self.baseline or self.baseline < 1e-6)
+        if self.baseline is not None:
+            return self.loss < 0.5 * self.baseline or self.baseline < 1e-6
+        # Of another output the predictions are looked at: the errors, or the squares, are half of those of guessing.
+        found, y = self.output.predict(self.scores), self.feeds[self.y_node]
+        if found.size != y.size:
+            return False
+        y = y.reshape(found.shape)
+        if isinstance(self.output, ClassOutput):
+            _, counts = np.unique(y, return_counts=True)
+            return bool((found != y).mean() < 0.5 * (1 - counts.max() / y.size))
+        return bool(np.mean((found - y) ** 2) < 0.5 * y.var())
 
     # --- Layers ------------------------------------------------------------------------------------------------------
 

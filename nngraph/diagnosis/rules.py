@@ -18,7 +18,8 @@ from gates.outputs import AbsoluteError, Huber, Logistic, Softmax, SquaredError
 from gates.shaping import MeanGate, VarianceGate
 from nngraph.diagnosis.evidence import Evidence, rms, sizes
 
-# Below so many examples a unit that none of them switches on is no surprise: by chance each does in half of all cases.
+# Below so many examples a unit that none of them switches on is no surprise, by chance each does in half of all cases;
+# nor is it known whether the net has learned.
 FEW = 16
 # Half of the units that never answer is half of the layer; a third is common in nets that do well, and so are a few.
 DEAD, DEAD_UNITS = 0.5, 4
@@ -236,7 +237,7 @@ def saturated_units(e: Evidence) -> Iterator[Finding]:
     found = {}
     for node in e.scorer.nodes:
         share = e.saturated(node)
-        if share is not None and share > SATURATED and not e.fitted:
+        if share is not None and share > SATURATED and e.rows >= FEW and not e.fitted:
             size = rms(e.values[node.inputs[0]])
             found[e.name(node)] = (
                 f"{share:.0%} of the values are where the slope is nearly 0, of inputs of size {size:.2g}"
