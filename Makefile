@@ -27,7 +27,7 @@ test-oldest:
 
 # Each demo leaves its picture; a test holds demos/README.md to this list.
 FIGURES := moons custom_gate initializers hidden_layer xor seven_segments or_gate validation scaling optimizers spirals \
-	dropout_batch_norm conjugate_gradients ensemble handwritten_digits mnist1d_mlp configurable
+	dropout_batch_norm conjugate_gradients ensemble handwritten_digits mnist1d_mlp configurable sick_nets
 
 figures: $(VENV)/demos
 	for demo in $(FIGURES); do $(BIN)/python demos/$$demo.py --output docs/figures/$$demo.png || exit 1; done

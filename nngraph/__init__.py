@@ -12,6 +12,7 @@ from nngraph.nodes import Constant, GraphError, Input, Node, Parameter, Random, 
 from nngraph.objective import DivergenceError
 from nngraph.storage.file import StorageError
 from nngraph.storage.loading import load
+from nngraph.tracing import NonFiniteError
 
 if TYPE_CHECKING:
     from nngraph.checking import check_graph, check_model
@@ -35,6 +36,7 @@ __all__ = [
     "LayerNorm",
     "Model",
     "Node",
+    "NonFiniteError",
     "Parameter",
     "Random",
     "Running",

@@ -10,6 +10,7 @@ import numpy as np
 from gates.arrays import Array
 from nngraph.flat import Flat
 from nngraph.steps import Steps
+from nngraph.tracing import Trace, trace, trace_step
 from nngraph.update import Update
 from nngraph.validation import not_negative
 
@@ -112,6 +113,20 @@ class Descent:
         Until then it has those of the beginning; where it runs node by node, those of the last `compute`.
         """
         self.flat.write()
+
+    def trace(self) -> Trace | None:
+        """Return what first was not finite in the last `compute`, or else which parameter is not; None for nothing."""
+        assert self._now is not None  # noqa: S101 - somebody has computed
+        objective, flat = self._now.objective(), self.flat
+        before = {p: p.value.copy() for p in flat.parameters}
+        flat.write_parameters()
+        try:
+            with np.errstate(all="ignore"):
+                values = objective.forward()
+        finally:
+            for parameter, value in before.items():
+                parameter.value = value
+        return trace(objective.graph, values) or trace_step(objective.graph, flat.values)
 
     @property
     def state(self) -> tuple[int, tuple[Array, ...]]:

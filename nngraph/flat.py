@@ -53,10 +53,14 @@ class Flat:
 
     def write(self) -> None:
         """Give the parameters these values, and the averages."""
-        for parameter, part in self.values.items():
-            parameter.value = part
+        self.write_parameters()
         for running, part in self._averages_of.items():
             running.value[...] = part
+
+    def write_parameters(self) -> None:
+        """Give the parameters these values."""
+        for parameter, part in self.values.items():
+            parameter.value = part
 
     def average(self, rows: int) -> None:
         """Move the averages towards the statistics of a batch of so many rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from nngraph.graph import Graph, Values
 from nngraph.initializers import Initializer, glorot_uniform
 from nngraph.nodes import GraphError, Input, Node, ParameterViews
 from nngraph.stored import StoredModel
+from nngraph.tracing import NonFiniteError, Trace, predictable, trace
 from nngraph.validation import drawing, features, float_type, generator, instance, targets
 
 
@@ -184,15 +186,26 @@ class Model(StoredModel):
         -------
         loss : float
             The mean over the examples, or their sum if the output says so.
+
+        Raises
+        ------
+        NonFiniteError
+            If it is not finite; it names the node where that began.
         """
         return self.loss_on(self._feeds(X, y))
 
     def loss_on(self, feeds: Mapping[Node, Array]) -> float:
         """Return the loss on data that were looked at: features, targets and, if there are any, weights."""
+        loss = self._loss_on(feeds)
+        if not math.isfinite(loss):
+            raise self._traced(f"the loss is {loss}", self._loss_graph(weighted=len(feeds) > 2), feeds)
+        return loss
+
+    def _loss_on(self, feeds: Mapping[Node, Array]) -> float:
         rows, y, *weights = feeds.values()
         if self.engine == "numpy":
             if len(rows) > block_rows(rows):
-                return self._loss_of(self._scores(rows), y, *weights)
+                return self._loss_of(self._scores_of(rows), y, *weights)
             found = self._captured("weighted loss" if weights else "loss").run(feeds)
             if found is not None:
                 return float(found)
@@ -225,6 +238,12 @@ class Model(StoredModel):
         -------
         predictions : array of shape (examples,) or (examples, columns)
             Labels, or the values of a regression; a single column comes as (examples,).
+
+        Raises
+        ------
+        NonFiniteError
+            If a score is nan or infinite; it names the node where that began. A class may have minus infinity, as a
+            mask makes it.
         """
         return self.output.predict(self._scores(X))
 
@@ -245,6 +264,8 @@ class Model(StoredModel):
         ------
         GateError
             If the output gives no probabilities.
+        NonFiniteError
+            If a score is not finite, as in `predict`.
         """
         return self.output.predict_proba(self._scores(X))
 
@@ -294,6 +315,22 @@ class Model(StoredModel):
 
     def _scores(self, X: Any) -> Array:
         rows = self._rows(X)
+        scores = self._scores_of(rows)
+        if not predictable(self.output, scores):
+            raise self._traced("the scores are not finite", self._scorer, {self._X: rows})
+        return scores
+
+    def _traced(self, what: str, graph: Graph, feeds: Mapping[Node, Array]) -> NonFiniteError:
+        """Return the error for something that is not finite, with where that began."""
+        with np.errstate(all="ignore"):
+            found = trace(graph, graph.evaluate(feeds))
+        if found is None:
+            # A program may round to the other side of the largest number.
+            output = graph.outputs[0]
+            found = Trace(graph.names[graph.position(output)], type(output.gate).__name__, "became", math.nan)
+        return NonFiniteError(f"{what}: {found}", found)
+
+    def _scores_of(self, rows: Array) -> Array:
         if self.engine == "numpy":
             found = self._captured("scores").run_rows(self._X, rows)
             if found is not None:

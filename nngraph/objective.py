@@ -12,6 +12,7 @@ from gates.arrays import Array
 from nngraph.graph import Graph, Values
 from nngraph.nodes import Parameter
 from nngraph.penalties import ElasticNet
+from nngraph.tracing import NonFiniteError, Trace
 
 # For steps that are too long.
 ADVICE = (
@@ -24,23 +25,23 @@ FIT_ADVICE = (
 )
 
 
-class DivergenceError(ArithmeticError):
+class DivergenceError(NonFiniteError):
     """Training met a value that is not finite; the last finite weights are kept.
 
     Attributes
     ----------
     pass_number : int
         The pass in which it happened, counted from 0.
-    node : str
-        The name of the node that first became non-finite.
+    node, place, inputs, cause
+        What first became non-finite, where, and why, see `NonFiniteError`.
     """
 
-    def __init__(self, message: str, pass_number: int, node: str) -> None:
-        super().__init__(message)
-        self.pass_number, self.node = pass_number, node
+    def __init__(self, message: str, pass_number: int, trace: Trace) -> None:
+        super().__init__(message, trace)
+        self.pass_number = pass_number
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.pass_number, self.node)
+        return type(self), (str(self), self.pass_number, self.trace)
 
 
 @dataclass(frozen=True)

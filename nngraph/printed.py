@@ -18,11 +18,13 @@ from nngraph.capture.graphs import Scale, record_gradient
 from nngraph.export import names_of, prediction_source, safe_names, step_source, write_module
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Input, Node, Running
+from nngraph.optimizers import Adam, Optimizer
 from nngraph.program.recorded import RecordedProgram
 from nngraph.steps import with_random
-from nngraph.validation import whole_number
+from nngraph.validation import instance, whole_number
 
 if TYPE_CHECKING:
+    from nngraph.diagnosis import Diagnosis
     from nngraph.summary import Summary
 
 
@@ -88,6 +90,45 @@ class PrintedModel:
             module = importlib.import_module("nngraph.summary")
             found: Summary = module.summarize(self._scorer, self.graph, self._scale, self._examples(X, y), batch_size)
             return found
+
+    def diagnose(self, X: Any, y: Any, *, optimizer: Optimizer = Adam()) -> Diagnosis:
+        """Say what is wrong with the model on these data, by name, with numbers and advice; silent on a healthy one.
+
+        Parameters
+        ----------
+        X, y
+            As in `calculate_loss`. Of more than 2,000 examples the net is looked at with 2,000, evenly spaced.
+        optimizer : Optimizer, default=Adam()
+            That of the training, whose first step is held against the weights. For `train`, which follows the sum of
+            the losses, ``GradientDescent(epsilon * len(X))``.
+
+        Returns
+        -------
+        diagnosis : Diagnosis
+            It has the ``findings``, the ``layers`` and ``healthy``, and prints them. ``docs/diagnose.md`` explains all
+            that may be found.
+
+        Raises
+        ------
+        ValueError, GateError
+            If the data or the optimiser are bad. Values that are not finite are a finding.
+
+        Notes
+        -----
+        Nothing of the model is changed, and nothing is drawn. Values and gradients are those of a training step on all
+        these examples, but without dropout.
+
+        References
+        ----------
+        Glorot, Bengio: Understanding the difficulty of training deep feedforward neural networks. AISTATS 2010.
+        He, Zhang, Ren, Sun: Delving deep into rectifiers. ICCV 2015.
+        """
+        instance(optimizer, Optimizer, "optimizer")
+        feeds = self._feeds(X, y)
+        # Loaded when somebody asks.
+        module = importlib.import_module("nngraph.diagnosis")
+        found: Diagnosis = module.diagnose(self._scorer, self.graph, feeds, optimizer)
+        return found
 
     def program(self, X: Any, y: Any) -> RecordedProgram:
         """Return what `train` records on these data: the loss and every parameter's gradient as array operations.

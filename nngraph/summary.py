@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import importlib
-import io
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,11 +19,11 @@ from nngraph.capture.graphs import Scale, record_forward, record_gradient
 from nngraph.graph import Graph
 from nngraph.nodes import Constant, Node, Parameter, Random, Running
 from nngraph.program.report import human_bytes, many
+from nngraph.tables import WIDTH, as_text, html_table, rich_table
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-WIDTH = 80
 HEADS = ("node", "gate", "output", "parameters", "count", "FLOPs", "bytes")
 NUMBERS = ("count", "FLOPs", "bytes")
 NOTE = "n: the number of examples. FLOPs (estimates) and bytes: for one example."
@@ -171,47 +170,29 @@ class Summary:
         return lines
 
     def __str__(self) -> str:
-        console = importlib.import_module("rich.console").Console(
-            file=io.StringIO(), width=WIDTH, color_system=None, force_terminal=False, force_jupyter=False
-        )
-        console.print(self)
-        return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip().splitlines())
+        return as_text(self)
 
     def __repr__(self) -> str:
         return str(self)
 
     def __rich__(self) -> Group:
         # Loaded when somebody looks, so that the package loads fast.
-        consoles, tables, texts = (importlib.import_module(f"rich.{name}") for name in ("console", "table", "text"))
+        consoles, texts = (importlib.import_module(f"rich.{name}") for name in ("console", "text"))
         cells = [row.cells() for row in self.rows]
         widths = [max(map(len, column)) for column in zip(HEADS, *cells, strict=True)]
         if sum(widths) + 2 * (len(HEADS) - 1) > WIDTH:
             cells = [row.cells(narrow=True) for row in self.rows]
-        table = tables.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for head in HEADS:
-            number = head in NUMBERS
-            table.add_column(head, justify="right" if number else "left", no_wrap=number, overflow="fold")
-        for row in cells:
-            table.add_row(*map(texts.Text, row))
         group: Group = consoles.Group(
-            texts.Text(f"{self.title()}\n", "bold"), table, texts.Text("\n".join(["", *self.totals()]))
+            texts.Text(f"{self.title()}\n", "bold"),
+            rich_table(HEADS, cells, NUMBERS),
+            texts.Text("\n".join(["", *self.totals()])),
         )
         return group
 
     def _repr_html_(self) -> str:
-        def cell(tag: str, head: str, text: str) -> str:
-            align = "right" if head in NUMBERS else "left"
-            return f'<{tag} style="text-align: {align}; padding-right: 1em">{html.escape(text)}</{tag}>'
-
-        def row(tag: str, texts: Sequence[str]) -> str:
-            return f"<tr>{''.join(cell(tag, head, text) for head, text in zip(HEADS, texts, strict=True))}</tr>"
-
-        body = "".join(row("td", shown.cells()) for shown in self.rows)
         foot = "<br>".join(map(html.escape, self.totals()))
-        return (
-            f"<p><b>{html.escape(self.title())}</b></p>"
-            f"<table><thead>{row('th', HEADS)}</thead><tbody>{body}</tbody></table><p>{foot}</p>"
-        )
+        table = html_table(HEADS, [row.cells() for row in self.rows], NUMBERS)
+        return f"<p><b>{html.escape(self.title())}</b></p>{table}<p>{foot}</p>"
 
 
 def _broken(name: str) -> str:
@@ -342,7 +323,7 @@ def _rows(scorer: Graph, graph: Graph, values: Mapping[Node, _Value], found: Map
     for node in scorer.inputs:
         yield Row(names[node], (), values[node].shape, values[node].bytes)
     met: set[Node] = set()
-    for layer in _layers(graph):
+    for layer in layers(graph):
         *_, last = layer
         sources = dict.fromkeys(x for node in layer for x in node.inputs if x.gate is None)
         trained = [x for x in sources if isinstance(x, Parameter)]
@@ -373,22 +354,22 @@ def _others(sources: Collection[Node], values: Mapping[Node, _Value]) -> list[li
     return [[x for x in shown if isinstance(x, kind)] for kind in (Constant, Running, Random)]
 
 
-def _layers(graph: Graph) -> list[list[Node]]:
+def layers(graph: Graph) -> list[list[Node]]:
     """Return the nodes that have gates; ``X W`` and ``X W + b`` together, if nothing else reads the product.
 
     So are a statistic and what reads its average.
     """
     readers = Counter(x for node in graph.nodes for x in node.inputs)
-    layers: dict[Node, list[Node]] = {}
+    found: dict[Node, list[Node]] = {}
     for node in graph.nodes:
         if node.gate is None:
             continue
         layer = [node]
         if isinstance(node.gate, AddGate) and any(isinstance(x, Parameter) for x in node.inputs):
             for x in node.inputs:
-                if readers[x] == 1 and x in layers and any(isinstance(y, Parameter) for y in x.inputs):
-                    layer = [*layers.pop(x), node]
+                if readers[x] == 1 and x in found and any(isinstance(y, Parameter) for y in x.inputs):
+                    layer = [*found.pop(x), node]
         statistics = [y for x in node.inputs if isinstance(x, Running) and readers[x] == 1 for y in x.inputs]
-        layer = [*(y for x in statistics if readers[x] == 1 for y in layers.pop(x, [])), *layer]
-        layers[node] = layer
-    return list(layers.values())
+        layer = [*(y for x in statistics if readers[x] == 1 for y in found.pop(x, [])), *layer]
+        found[node] = layer
+    return list(found.values())

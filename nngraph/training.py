@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from gates.arrays import Array
-from nngraph.flat import Flat
+from nngraph.flat import Flat, split
 from nngraph.history import History
 from nngraph.objective import DivergenceError, Objective
 from nngraph.steps import Steps
+from nngraph.tracing import NonFiniteError, Trace, trace, trace_gradient, trace_step
 from nngraph.update import Update
 
 
@@ -309,7 +310,11 @@ class Training:
         if self._meter is not None:
             if self._meter.predicts or self._calls["epoch_end"]:
                 self._flat.write()
-            self.history.append(self._meter.row(self, loss))
+            try:
+                row = self._meter.row(self, loss)
+            except NonFiniteError as error:
+                raise self._error(f"after it, {error}", error.trace) from error
+            self.history.append(row)
         self.tell("epoch_end")
         return bool(self.reason)
 
@@ -333,28 +338,32 @@ class Training:
         after = {p: part.copy() for p, part in flat.values.items()}
         # Of several steps the one that did it is not known.
         alone = stepped and self.batches == 1
+        before = split(self.kept[1], graph.parameters)
         if alone:
             flat.theta[...] = self.kept[1]
         flat.write()
+        found, gradients = None, None
         values = objective.forward()
-        arrays: list[tuple[str, str, Array | None]] = []
         if alone or not stepped:
-            arrays += [(name, "became", array) for name, array in values.items()]
-        if alone:
+            found = trace(graph, values, before if self.kept[3] is not None else None)
+        if alone and found is None:
             gradients = objective.backward(values)
-            arrays += [(name, "got a gradient of", gradients[name]) for name in reversed(graph.names)]
-        if stepped:
-            arrays += [(graph.names[graph.position(p)], "became", after[p]) for p in graph.parameters]
-        bad = ((n, d, a[~np.isfinite(a)][0]) for n, d, a in arrays if a is not None and not np.isfinite(a).all())
-        # The captured program and the graph may round to both sides of the largest number.
-        name, did, value = next(bad, (graph.names[graph.position(graph.outputs[0])], "became", math.inf))
-        node = graph.nodes[graph.position(name)]
-        kind = type(node if node.gate is None else node.gate).__name__
+            found = trace_gradient(graph, values, gradients)
+        if stepped and found is None:
+            found = trace_step(graph, after, before, gradients)
+        if found is None:
+            # The captured program and the graph may round to both sides of the largest number.
+            output = graph.nodes[graph.position(graph.outputs[0])]
+            found = Trace(graph.names[graph.position(output)], type(output.gate).__name__, "became", math.inf)
+        return self._error(str(found), found)
+
+    def _error(self, what: str, found: Trace) -> DivergenceError:
+        """Return the error for what was found, with what is kept, and what to do."""
         last = "The last finite weights" if self.batches == 1 else "The weights of the beginning of the epoch"
         kept = "The initial weights are kept" if self.kept[0] == 0 else f"{last} are kept, but may be huge"
         where, advice = self._told(self)
-        text = f"training diverged in {where}: node {name!r} ({kind}) {did} {value}. {kept}. {advice}"
-        return DivergenceError(text, self.epoch * self.batches + min(self.batch, self.batches - 1), name)
+        text = f"training diverged in {where}: {what}. {kept}. {advice}"
+        return DivergenceError(text, self.epoch * self.batches + min(self.batch, self.batches - 1), found)
 
 
 EMPTY = {event: getattr(Callback, event) for event in EVENTS}

@@ -1,9 +1,11 @@
 """The demos: each runs headless as a program, prints its result, and draws its figure."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,34 @@ from matplotlib import pyplot as plt
 from sklearn.datasets import load_iris
 
 DEMOS = Path(__file__).parents[1] / "demos"
+DIAGNOSED = Path(__file__).parent / "diagnosed.py"
+
+
+# What `Model.diagnose` says of the nets that a demo trains, before and after: nothing, unless one is sick on purpose.
+SICK = {
+    "or_gate.py": (2, {"wrong gradient"}),
+    "scaling.py": (4, {"unscaled features", "unscaled targets", "steps too large"}),
+    "initializers.py": (2, {"worse than guessing", "steps too large", "dead ReLUs"}),
+    "conjugate_gradients.py": (1, {"saturated units", "worse than guessing"}),
+    # As published: weights ~ N(0, 1) for 784 pixels, which the better net does not have.
+    "handwritten_digits.py --mnist": (3, {"saturated units"}),
+}
 
 
 def run(demo, *arguments, cwd, code=0):
-    """Run a demo with warnings as errors and no screen; give back what it printed."""
+    """Run a demo with warnings as errors and no screen, its nets diagnosed; give back what it printed."""
     environment = {**os.environ, "MPLBACKEND": "Agg"}
-    command = [sys.executable, "-W", "error", str(DEMOS / demo), *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "found.json"
+        command = [sys.executable, "-W", "error", str(DIAGNOSED), str(found), str(DEMOS / demo), *arguments]
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+        diagnoses = json.loads(found.read_text(encoding="utf-8"))
     assert done.returncode == code, done.stdout + done.stderr
+    if code == 0 and demo != "sick_nets.py":
+        sick = [(kinds, text) for _, kinds, text in diagnoses if kinds]
+        told = len(sick), {kind for kinds, _ in sick for kind in kinds}
+        expected = SICK.get(" ".join([demo, *arguments]), SICK.get(demo, (0, set())))
+        assert told == expected, "\n\n".join(text for _, text in sick)
     return done.stdout if code == 0 else done.stderr
 
 

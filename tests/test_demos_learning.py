@@ -146,3 +146,34 @@ def test_ensemble(tmp_path):
     check_figure(tmp_path / "ensemble.png")
     if sys.platform == "linux":
         assert run("ensemble.py", "--jobs", "2", cwd=tmp_path) == printed
+
+
+EIGHT = [
+    "dead ReLUs",
+    "saturated units",
+    "vanishing gradients",
+    "exploding gradients",
+    "symmetric weights",
+    "steps too large",
+    "probabilities given to Softmax",
+    "unscaled features",
+]
+
+
+def test_sick_nets(tmp_path):
+    """Each is found by its name; mended by the advice it is told nothing, and reads more digits."""
+    printed = run("sick_nets.py", cwd=tmp_path)
+    text = " ".join(printed.split())
+    for i, name in enumerate(EIGHT, start=1):
+        told = text.split(f"{i}. {name}: found ")[1].split(" mended: found ")
+        found, numbers = told[0].split(": ", 1)
+        assert name in found
+        assert "=> " in numbers
+        assert told[1].startswith("nothing; accuracy")
+    rows = table(printed.split("accuracy sick  mended\n")[1])
+    assert list(rows) == EIGHT
+    for name, (sick, mended) in rows.items():
+        assert mended > 0.93
+        assert mended > sick + (0.02 if name == "probabilities given to Softmax" else 0.3)
+    assert max(map(len, printed.splitlines())) <= 80
+    check_figure(tmp_path / "sick_nets.png")

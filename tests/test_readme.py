@@ -112,6 +112,16 @@ def test_the_lesson_names_every_check_and_every_mistake():
     assert rows - {"check", "diagnosis", "---"} == kinds | checks
 
 
+def test_the_page_on_sickness_names_every_finding():
+    """Every kind of finding has its row in the table; nothing is there that is not in the code."""
+    page = PAGES["diagnose.md"].read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")}
+    source = (ROOT / "nngraph" / "diagnosis" / "rules.py").read_text(encoding="utf-8")
+    kinds = set(re.findall(r'(?:Finding|_of_layers)\(\s*"([^"]+)"', source))
+    both = {f"probabilities given to {name}" for name in ("Softmax", "Logistic")}
+    assert rows - {"finding"} == kinds | both
+
+
 @every_page
 def test_links_and_pictures_exist(page):
     """No link leads nowhere."""

@@ -258,9 +258,15 @@ def test_weights_that_are_not_finite(bad):
 
 def test_divergence_error_pickles():
     """The error keeps its message and attributes in another process."""
-    error = pickle.loads(pickle.dumps(DivergenceError("diverged", 12, "loss")))  # noqa: S301 -- our own bytes
+    X, y = parabola()
+    model = Model([2, 1], output=SquaredError(), random_state=0)
+    with pytest.raises(DivergenceError) as caught:
+        model.train(X, y, num_passes=1000)
+    error = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 -- our own bytes
     assert type(error) is DivergenceError
-    assert (str(error), error.pass_number, error.node) == ("diverged", 12, "loss")
+    assert str(error) == str(caught.value)
+    assert vars(error) == vars(caught.value)
+    assert error.inputs
 
 
 # --- Interruption ----------------------------------------------------------------------------------------------------

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from gates.arrays import Array
 from nngraph.estimators.data import Examples, taken
 from nngraph.estimators.progress import Continued
 from nngraph.model import Model
 from nngraph.objective import FIT_ADVICE, DivergenceError
 from nngraph.optimizers import Optimizer
+from nngraph.tracing import Trace, all_finite
 
 
 class Online:
@@ -37,7 +36,7 @@ class Online:
 
     def __init__(self, model: Model, optimizer: Optimizer, alpha: float, **settings: Any) -> None:
         self._before = optimizer.step if isinstance(optimizer, Continued) else 0
-        self._alpha = alpha
+        self._alpha, self._output = alpha, model.output
         self._descent = model.descent(optimizer, **settings)
         self._W = [part.ravel() for part in self._descent.flat.values.values() if part.ndim >= 2] if self._alpha else []
         self.state, self.failed = self._left(), False
@@ -77,17 +76,16 @@ class Online:
             penalty = self._alpha / 2 * sum(W.dot(W) for W in self._W)
             loss = descent.compute()
             if not math.isfinite(loss):
-                raise _diverged(f"the loss became {loss} in batch {start // size}", start // size, "loss", rate)
+                raise self._diverged(start // size, rate)
             total += len(some) * (loss * scale + penalty / weight)
             descent.update(rate)
-        for parameter, part in descent.flat.values.items():
-            if not np.isfinite(part).all():
-                raise _diverged(f"{parameter.name} is no longer finite", (rows - 1) // size, str(parameter.name), rate)
+        if not all_finite(descent.flat.theta):
+            raise self._diverged((rows - 1) // size, rate)
         descent.finish()
         self.state, self.failed = self._left(), False
         return total / rows
 
-
-def _diverged(what: str, step: int, node: str, rate: float) -> DivergenceError:
-    advice = FIT_ADVICE.format(rate)
-    return DivergenceError(f"partial_fit diverged: {what}. The weights of before are kept. {advice}", step, node)
+    def _diverged(self, batch: int, rate: float) -> DivergenceError:
+        found = self._descent.trace() or Trace("loss", type(self._output).__name__, "became", math.nan)
+        text = f"partial_fit diverged in batch {batch}: {found}. The weights of before are kept"
+        return DivergenceError(f"{text}. {FIT_ADVICE.format(rate)}", batch, found)
