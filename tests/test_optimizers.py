@@ -476,3 +476,30 @@ def test_a_gradient_that_is_remembered(returned):
                 value[...], state[0][name], state[1][name] = optimizer.update(value, gradients[name], 0.1, *held)
     for one, other in zip(models[0].parameters.values(), model.parameters.values(), strict=True):
         assert_allclose(one, other, rtol=1e-11)
+
+
+def test_a_state_that_numpy_writes_into_no_given_place():
+    """np.where makes an array of its own, which is copied into the state."""
+
+    class Hesitant(Optimizer):
+        def start(self, theta):
+            return np.zeros_like(theta), np.ones_like(theta)
+
+        def update(self, theta, gradient, rate, mean, length):
+            mean = mean + gradient
+            return theta - rate * np.sign(mean) * length, mean, np.where(mean > 0, length, 0.9 * length)
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 3)), rng.integers(0, 2, 20)
+    model = Model([3, 2], random_state=0)
+    theta, state = {n: v.copy() for n, v in model.parameters.items()}, {}
+    by_hand = Model([3, 2], random_state=0, engine="graph")
+    for _ in range(6):
+        gradients = by_hand.gradients(X, y)
+        for name, value in by_hand.parameters.items():
+            held = state.get(name, (np.zeros_like(value), np.ones_like(value)))
+            value[...], *state[name] = Hesitant().update(value, gradients[name], 0.1, *held)
+    model.fit(X, y, epochs=6, batch_size=20, optimizer=Hesitant(0.1))
+    for name, value in model.parameters.items():
+        assert_allclose(value, by_hand.parameters[name], rtol=1e-12)
+        assert not np.array_equal(value, theta[name])

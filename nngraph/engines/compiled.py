@@ -158,8 +158,9 @@ class Compiled:
 
     @property
     def outputs(self) -> list[Any]:
-        found = [self._value(variable) for variable in self.program.outputs]
-        return [value if place is None else place for value, place in zip_longest(found, self._into)]
+        pairs = zip_longest(self.program.outputs, self._into)
+        # Before the first step there is nothing yet of what NumPy makes anew in each.
+        return [self._value(variable) if place is None else place for variable, place in pairs]
 
     def _value(self, variable: Variable) -> Any:
         found = self._writer.arrays.get(variable)
