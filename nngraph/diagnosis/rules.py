@@ -16,7 +16,8 @@ from gates.losses import ClassOutput
 from gates.normalization import LayerNormGate, StandardizeGate
 from gates.outputs import AbsoluteError, Huber, Logistic, Softmax, SquaredError
 from gates.shaping import MeanGate, VarianceGate
-from nngraph.diagnosis.evidence import Evidence, rms, sizes
+from nngraph.diagnosis.evidence import Evidence
+from nngraph.diagnosis.motion import rms, sizes
 
 # Below so many examples a unit that none of them switches on is no surprise, by chance each does in half of all cases;
 # nor is it known whether the net has learned.
