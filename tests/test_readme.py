@@ -116,8 +116,8 @@ def test_the_page_on_sickness_names_every_finding():
     """Every kind of finding has its row in the table; nothing is there that is not in the code."""
     page = PAGES["diagnose.md"].read_text(encoding="utf-8")
     rows = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")}
-    source = (ROOT / "nngraph" / "diagnosis" / "rules.py").read_text(encoding="utf-8")
-    kinds = set(re.findall(r'(?:Finding|_of_layers)\(\s*"([^"]+)"', source))
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "nngraph" / "diagnosis").glob("of_*.py"))
+    kinds = set(re.findall(r'(?:Finding|of_layers)\(\s*"([^"]+)"', source))
     both = {f"probabilities given to {name}" for name in ("Softmax", "Logistic")}
     assert rows - {"finding"} == kinds | both
 

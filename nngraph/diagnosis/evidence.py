@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -15,19 +14,18 @@ from gates.arrays import Array
 from gates.layers import ReLU, Sigmoid, Tanh
 from gates.losses import ClassOutput, OutputGate
 from gates.outputs import AbsoluteError, HalfSquaredError, Huber, Logistic, Poisson, Softmax, SquaredError
-from nngraph.flat import Flat, split
+from nngraph.diagnosis.motion import descend, first_step, rms, slopes
 from nngraph.graph import Graph, Values
 from nngraph.nodes import Input, Node, Parameter
 from nngraph.optimizers import Optimizer
 from nngraph.summary import layers
 from nngraph.tracing import Trace, trace
-from nngraph.update import results
 
 # So many examples, evenly spaced, show what a layer does with all.
 MOST_ROWS = 2000
 
-# And so many, whether the gradient of so many parameters is that of the loss, in so many directions of each.
-SLOPE_ROWS, SLOPE_PARAMETERS, SLOPE_WAYS = 50, 12, 3
+# And so many, whether the gradient is that of the loss.
+SLOPE_ROWS = 50
 
 # A unit is saturated where its slope is less than this part of its steepest: there a tanh is beyond 0.975.
 FLAT = 0.05
@@ -245,44 +243,12 @@ class Evidence:
 
     @cached_property
     def stepped(self) -> dict[Parameter, Array]:
-        """What the parameters would be after the optimiser's first step; computed on copies."""
-        flat = Flat(self.graph)
-        after, _ = self._step(flat, dict(zip(self.graph.nodes, self.gradients.values(), strict=True)), 1, None)
-        return split(after, flat.parameters)
-
-    def _step(
-        self, flat: Flat, gradients: Mapping[Node, Array | None], step: int, state: Sequence[Array] | None
-    ) -> tuple[Array, Sequence[Array]]:
-        """Return theta and the optimiser's state after a step."""
-        for parameter, part in flat.gradients.items():
-            gradient = gradients[parameter]
-            part[...] = 0 if gradient is None else gradient
-        state = self.optimizer.start(flat.theta.copy()) if state is None else state
-        numbers = [np.asarray(x, flat.theta.dtype) for x in self.optimizer.numbers(self.optimizer.rate, step)]
-        theta, *state = results(self.optimizer, (flat.theta, flat.gradient, *numbers, *state), 1 + len(state))
-        return np.asarray(theta), state
+        """What the parameters would be after the optimiser's first step."""
+        return first_step(self.graph, self.gradients, self.optimizer)
 
     def descend(self, steps: int) -> list[float]:
-        """Return the loss after each of some steps, all on these examples; computed on copies."""
-        flat, graph, state, losses = Flat(self.graph), self.graph, None, []
-        sources, training = graph.sources(self.feeds, {}), self.rows > 1
-        gradients: Mapping[Node, Array | None] = dict(zip(graph.nodes, self.gradients.values(), strict=True))
-        out = graph.position(graph.outputs[0])
-        for step in range(1, steps + 1):
-            theta, state = self._step(flat, gradients, step, state)
-            flat.theta[...] = theta
-            values: list[Any] = list(sources)
-            for parameter, part in flat.values.items():
-                values[graph.position(parameter)] = part.copy()
-            graph.compute(values, training=training)
-            losses.append(float(values[out]))
-            if not math.isfinite(losses[-1]):
-                break
-            found: list[Any] = [None] * len(values)
-            found[out] = np.ones((), values[out].dtype)
-            graph.differentiate(values, found, training=training)
-            gradients = dict(zip(graph.nodes, found, strict=True))
-        return losses
+        """Return the loss after each of some steps, all on these examples."""
+        return descend(self.graph, self.feeds, self.gradients, self.optimizer, steps)
 
     @cached_property
     def ratios(self) -> dict[Parameter, float]:
@@ -302,73 +268,14 @@ class Evidence:
         size = math.hypot(*(float(np.linalg.norm(value)) for _, value in pairs), 0.0)
         return slope * size / abs(self.loss) if self.loss else 0.0
 
-    # --- The gradient itself -----------------------------------------------------------------------------------------
-
     @cached_property
     def slopes(self) -> dict[Parameter, list[tuple[float, float]]]:
-        """The slope of the loss along random directions of each parameter: measured, and by backpropagation.
-
-        In float64, at few examples, and for a few of the parameters if there are many. Where steps of two lengths, or
-        ahead and behind, disagree there is a kink, or too much curvature, and the direction is left out.
-        """
-        feeds = {node: array[:SLOPE_ROWS] for node, array in self.feeds.items()}
-        graph, training, rng = self.graph, len(feeds[self.X_node]) > 1, np.random.default_rng(0)
-        sources: list[Any] = [v.astype(np.float64) if v.dtype.kind == "f" else v for v in graph.sources(feeds, {})]
-        out = graph.position(graph.outputs[0])
-        parameters = [p for p in graph.parameters if self.gradients[p] is not None]
-        # Away from where a kink is likely: from weights and biases that are exactly zero.
-        for i in map(graph.position, parameters):
-            sources[i] = sources[i] + 0.01 * (rms(sources[i]) or 1.0) * rng.standard_normal(sources[i].shape)
-
-        def run(moved: Mapping[int, Array]) -> list[Any]:
-            values = [moved.get(i, value) for i, value in enumerate(sources)]
-            graph.compute(values, training=training)
-            return values
-
-        values = run({})
-        loss = float(values[out])
-        gradients: list[Any] = [None] * len(values)
-        gradients[out] = np.ones(())
-        graph.differentiate(values, gradients, training=training)
-        # What rounding makes of a difference of two losses, divided by the shorter step.
-        noise = 1e3 * np.finfo(np.float64).eps * abs(loss) / 1e-5
-        some = np.linspace(0, len(parameters) - 1, min(len(parameters), SLOPE_PARAMETERS)).astype(int)
-        found: dict[Parameter, list[tuple[float, float]]] = {parameters[k]: [] for k in some}
-        for parameter, pairs in found.items():
-            i = graph.position(parameter)
-            for _ in range(SLOPE_WAYS):
-                way = (rms(sources[i]) or 1.0) * rng.standard_normal(sources[i].shape)
-                foretold = float((gradients[i] * way).sum())
-                # Ahead and behind, by steps of two lengths.
-                losses = [float(run({i: sources[i] + h * way})[out]) for h in (1e-4, -1e-4, 1e-5, -1e-5)]
-                long, short = (losses[0] - losses[1]) / 2e-4, (losses[2] - losses[3]) / 2e-5
-                ahead, behind = (losses[2] - loss) / 1e-5, (loss - losses[3]) / 1e-5
-                bound = 0.01 * abs(short) + noise
-                certain = abs(long - short) < bound and abs(ahead - behind) < bound
-                if certain and max(abs(short), abs(foretold)) > 10 * noise:
-                    pairs.append((short, foretold))
-        return found
+        """The slope of the loss along random directions of each parameter: measured, and by backpropagation."""
+        parameters = [p for p in self.graph.parameters if self.gradients[p] is not None]
+        return slopes(self.graph, {node: array[:SLOPE_ROWS] for node, array in self.feeds.items()}, parameters)
 
     @property
     def input(self) -> Input:
         """The node of the features."""
         assert isinstance(self.X_node, Input)  # noqa: S101 - a model has one
         return self.X_node
-
-
-def sizes(X: Array) -> Array:
-    """Return the root of the mean square of every column."""
-    rows = X.reshape(-1, X.shape[-1])
-    squares = np.einsum("ij,ij->j", rows, rows, dtype=np.float64)
-    found: Array = np.sqrt(squares / len(rows))
-    for j in np.flatnonzero(~np.isfinite(found) | (found == 0)):
-        found[j] = rms(rows[:, j])
-    return found
-
-
-def rms(array: Array) -> float:
-    """Return the root of the mean square; of numbers whose squares overflow, too."""
-    largest = float(np.abs(array).max(initial=0.0))
-    if not largest or not math.isfinite(largest):
-        return largest
-    return largest * math.sqrt(float(np.mean((array / largest) ** 2)))

@@ -12,7 +12,8 @@ import numpy as np
 
 from gates.arrays import Array
 from nngraph.diagnosis.evidence import Evidence, Layer
-from nngraph.diagnosis.rules import Finding, findings
+from nngraph.diagnosis.finding import Finding
+from nngraph.diagnosis.rules import findings
 from nngraph.graph import Graph
 from nngraph.nodes import Node
 from nngraph.optimizers import Optimizer
