@@ -207,8 +207,8 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         loss = self._online.epoch(train, size, order, rate, self._scale())
         progress.epochs = 0
         progress.end_epoch(loss, rows, self)
-        if self.learning_rate == "adaptive" and progress.idle > self.n_iter_no_change:
-            progress.turn_down(rate)
+        if progress.idle > self.n_iter_no_change:
+            progress.turn_down(rate, self)
         self.__dict__.update(progress.attributes())
 
     @contextlib.contextmanager
