@@ -24,6 +24,8 @@ class Online:
     optimizer : Optimizer
     alpha : float
         The strength of the penalty.
+    made_of : str
+        The settings in words, from which these steps are made.
     **settings
         Of `Model.descent`.
 
@@ -31,16 +33,16 @@ class Online:
     ----------
     state : (int, tuple of arrays)
         Where the optimiser was after the last epoch.
-    failed : bool
-        Whether an epoch was not brought to its end, so that these steps cannot be gone on with.
+    made_of : str
+        Empty if an epoch was not brought to its end, so that these steps cannot be gone on with.
     """
 
-    def __init__(self, model: Model, optimizer: Optimizer, alpha: float, **settings: Any) -> None:
+    def __init__(self, model: Model, optimizer: Optimizer, alpha: float, made_of: str, **settings: Any) -> None:
         self._before = optimizer.step if isinstance(optimizer, Continued) else 0
-        self._alpha = alpha
+        self._alpha, self.made_of = alpha, made_of
         self._descent = model.descent(optimizer, **settings)
         self._W = [part.ravel() for part in self._descent.flat.values.values() if part.ndim >= 2] if self._alpha else []
-        self.state, self.failed = self._left(), False
+        self.state = self._left()
 
     def _left(self) -> tuple[int, tuple[Array, ...]]:
         step, state = self._descent.state
@@ -65,10 +67,26 @@ class Online:
         Raises
         ------
         DivergenceError
-            If the loss or a weight is not finite; the model is as it was.
+            If the loss, a weight or a running average is not finite; the model is as it was.
         """
+        descent, flat = self._descent, self._descent.flat
+        # The user may have written into the weights.
+        flat.read()
+        before = flat.theta.copy(), flat.averages.copy(), descent.rng.bit_generator.state
+        try:
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                loss = self._steps(train, size, order, rate, scale)
+        except BaseException:
+            self.made_of = ""
+            flat.theta[...], flat.averages[...], descent.rng.bit_generator.state = before
+            descent.finish()
+            raise
+        descent.finish()
+        self.state = self._left()
+        return loss
+
+    def _steps(self, train: Examples, size: int, order: Array, rate: float, scale: float) -> float:
         descent, total, rows = self._descent, 0.0, len(train.X)
-        self.failed = True
         for start in range(0, rows, size):
             some = order[start : start + size]
             batch = train if len(some) == rows else taken(train, some)
@@ -80,11 +98,10 @@ class Online:
                 raise _diverged(f"the loss became {loss} in batch {start // size}", start // size, "loss", rate)
             total += len(some) * (loss * scale + penalty / weight)
             descent.update(rate)
-        for parameter, part in descent.flat.values.items():
+        flat = descent.flat
+        for node, part in (*flat.values.items(), *flat.averages_of.items()):
             if not np.isfinite(part).all():
-                raise _diverged(f"{parameter.name} is no longer finite", (rows - 1) // size, str(parameter.name), rate)
-        descent.finish()
-        self.state, self.failed = self._left(), False
+                raise _diverged(f"{node.name} is no longer finite", (rows - 1) // size, str(node.name), rate)
         return total / rows
 
 
