@@ -68,7 +68,7 @@ TABLE = {
     **{f"adam, {data}": (data, {"learning_rate_init": 0.01, "batch_size": 10}) for data in DATA},
     **{f"early stopping, {data}": (data, {"learning_rate_init": 0.02, "early_stopping": True, "max_iter": 40,
                                           "validation_fraction": 0.3, "n_iter_no_change": 4, "batch_size": 10})
-       for data in ("two classes", "named", "labels", "regression", "several targets", "counts")},
+       for data in DATA},
     "no penalty": ("three classes", {**SGD, "alpha": 0.0}),
     "ragged": ("three classes", {**SGD, "batch_size": 23}),
     "one by one": ("regression", {**SGD, "learning_rate_init": 0.01, "batch_size": 1}),
@@ -212,9 +212,9 @@ DRAWN = st.fixed_dictionaries(
 @given(st.sampled_from(sorted(DATA)), DRAWN, st.booleans())
 def test_any_training(data: str, given: dict, weighted: bool) -> None:
     """The same for settings of all kinds together."""
-    # Of several classes ours holds out each class's share, scikit-learn's does not.
-    given["early_stopping"] &= data != "three classes"
     X, y = DATA[data]
+    # The large counts here let a longer step diverge.
+    given["learning_rate_init"] /= 100 if "counts" in data else 1
     given["batch_size"] = min(given["batch_size"], 23) if given["batch_size"] != "auto" else "auto"
     ours, theirs = pair(data, given)
     weights = [WEIGHTS] if weighted else []

@@ -75,7 +75,7 @@ class Progress:
     def turn_down(self, rate: float, settings: Any) -> bool:
         """Divide the learning rate by 5 if it is "adaptive", and return whether it was; not if it is small already."""
         # As in scikit-learn, Adam's rate is its own.
-        if settings.learning_rate != "adaptive" or settings.solver in ("adam", "lbfgs") or rate <= SMALLEST_RATE:
+        if settings.learning_rate != "adaptive" or settings.solver in ("adam", "lbfgs") or not rate > SMALLEST_RATE:
             return False
         self.factor /= 5
         self.idle = 0
