@@ -126,7 +126,7 @@ class Descent:
         finally:
             for parameter, value in before.items():
                 parameter.value = value
-        return trace(objective.graph, values) or trace_step(objective.graph, flat.values)
+        return trace(objective.graph, values) or trace_step(objective.graph, {**flat.values, **flat.averages_of})
 
     @property
     def state(self) -> tuple[int, tuple[Array, ...]]:

@@ -23,8 +23,8 @@ class Flat:
         The vectors of the parameters' values and gradients.
     averages, statistics : arrays
         The vectors of the averages of all `Running` nodes, and of what they are in a batch.
-    values, gradients, statistics_of : dicts from node to array
-        Each node's part of theta, gradient and statistics, in its shape: views.
+    values, gradients, averages_of, statistics_of : dicts from node to array
+        Each node's part of theta, gradient, averages and statistics, in its shape: views.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -33,7 +33,7 @@ class Flat:
         self.theta, self.values = _joined(self.parameters)
         self.gradient = np.zeros_like(self.theta)
         self.gradients = split(self.gradient, self.parameters)
-        self.averages, self._averages_of = _joined(self.running, self.theta.dtype)
+        self.averages, self.averages_of = _joined(self.running, self.theta.dtype)
         self.statistics = np.zeros_like(self.averages)
         self.statistics_of = split(self.statistics, self.running)
         self._momenta = self._for_each([node.momentum for node in self.running])
@@ -48,13 +48,13 @@ class Flat:
         """Take the parameters' values, and the averages."""
         for parameter, part in self.values.items():
             part[...] = parameter.value
-        for running, part in self._averages_of.items():
+        for running, part in self.averages_of.items():
             part[...] = running.value
 
     def write(self) -> None:
         """Give the parameters these values, and the averages."""
         self.write_parameters()
-        for running, part in self._averages_of.items():
+        for running, part in self.averages_of.items():
             running.value[...] = part
 
     def write_parameters(self) -> None:

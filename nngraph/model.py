@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -170,7 +171,7 @@ class Model(StoredModel):
             one.value = another.value
         for average, another_average in zip(self.graph.running, other.graph.running, strict=True):
             average.value[...] = another_average.value
-        self._random = other._random
+        self._random = copy.deepcopy(other._random)
 
     def calculate_loss(self, X: Any, y: Any) -> float:
         """Return the loss, without the penalty.

@@ -15,7 +15,7 @@ from gates.contract import ElementwiseGate
 from gates.losses import ClassOutput, OutputGate
 from nngraph.causes import Element, arithmetic, first_place, makers, overflowed, why_large
 from nngraph.graph import Graph
-from nngraph.nodes import Constant, Node, Parameter
+from nngraph.nodes import Constant, Node, Parameter, Running
 
 
 @dataclass(frozen=True)
@@ -191,11 +191,13 @@ def trace_gradient(graph: Graph, values: Mapping[Any, Any], gradients: Mapping[A
 
 def trace_step(
     graph: Graph,
-    after: Mapping[Parameter, Array],
+    after: Mapping[Any, Array],
     before: Mapping[Parameter, Array] | None = None,
     gradients: Mapping[Any, Any] | None = None,
 ) -> Trace | None:
-    """Return the first parameter that is not finite after a step, with what it was and its gradient, if they are known.
+    """Return the first parameter or running average that is not finite after a step.
+
+    With what a parameter was and its gradient, if they are known.
 
     The gradient is that of the loss alone.
     """
@@ -205,7 +207,9 @@ def trace_step(
         place = first_place(~np.isfinite(value))
         name = graph.names[graph.position(parameter)]
         found, cause = [], "the steps have left the numbers that there are: the rate is too high"
-        if before is not None and gradients is not None and gradients[parameter] is not None:
+        if isinstance(parameter, Running):
+            cause = "the statistics of the batches are too large to be averaged: scale the data"
+        elif before is not None and gradients is not None and gradients[parameter] is not None:
             was, slope = float(before[parameter][place]), float(gradients[parameter][place])
             found = [Element(f"{name} before the step", place, was), Element(f"the gradient of {name}", place, slope)]
             limit = float(np.finfo(value.dtype).max)

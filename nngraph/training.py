@@ -252,7 +252,7 @@ class Training:
                         break
                     self.batch += 1
                 if epoch < last:
-                    if not _finite(flat.theta):
+                    if not _finite(flat.theta) or (running and not _finite(flat.averages)):
                         raise self.diverged(steps.objective(), stepped=True)
                     # Of one batch it is the loss to the last digit.
                     if ends and self.end_epoch(loss if self.batches == 1 else total / weight):
@@ -279,7 +279,7 @@ class Training:
                 raise
             self.interrupted = True
             # In the midst of an epoch the last step counts, unless it was the one that diverged.
-            good = self.batches > 1 and _finite(flat.theta)
+            good = self.batches > 1 and _finite(flat.theta) and _finite(flat.averages)
         except Exception as error:
             if not isinstance(error, DivergenceError):
                 good = self._fresh
@@ -330,12 +330,12 @@ class Training:
                     stack.callback(listener.fit_end, self)
 
     def diverged(self, objective: Objective, *, stepped: bool = False) -> DivergenceError:
-        """Describe what first became non-finite: a value, else, after a step, a gradient, else a parameter.
+        """Describe what first became non-finite: a value, else, after a step, a gradient, a parameter, or an average.
 
         It is looked for node by node.
         """
         flat, graph = self._flat, objective.graph
-        after = {p: part.copy() for p, part in flat.values.items()}
+        after = {node: part.copy() for node, part in (*flat.values.items(), *flat.averages_of.items())}
         # Of several steps the one that did it is not known.
         alone = stepped and self.batches == 1
         before = split(self.kept[1], graph.parameters)

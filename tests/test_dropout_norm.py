@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gates import ReLU, SquaredError, Tanh
-from nngraph import BatchNorm, Dense, Dropout, LayerNorm, Model, check_model
+from nngraph import BatchNorm, Dense, DivergenceError, Dropout, LayerNorm, Model, check_model
 from nngraph.callbacks import Callback
 from nngraph.optimizers import Adam, GradientDescent
 
@@ -315,3 +315,15 @@ def test_equal_to_torch(row, engine):
     for name, value in averages(model).items():
         assert_allclose(value, row["averages"][name], rtol=1e-12, atol=1e-15)
     assert_allclose(model.predict(row["X"][0]), row["predictions"], rtol=1e-11)
+
+
+@pytest.mark.parametrize("batch_size", [4, 8])
+def test_averages_that_are_no_longer_finite(batch_size: int) -> None:
+    """The spread of huge examples overflows: a model that would predict with it for ever is none."""
+    rows = np.random.default_rng(0).normal(size=(8, 2))
+    model = Model([2, Dense(3), BatchNorm(), 1], output=SquaredError(), random_state=0)
+    model.fit(rows, rows[:, 0], epochs=2, batch_size=batch_size, progress=False)
+    before = model.predict(rows)
+    with pytest.raises(DivergenceError, match=r"node '(batch_)?variance1' \(\w+\) became inf"):
+        model.fit(np.where(rows == rows[-1], 1e300, rows), rows[:, 0], epochs=2, batch_size=batch_size, progress=False)
+    np.testing.assert_array_equal(model.predict(rows), before)

@@ -155,12 +155,17 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         going_on = self.warm_start and hasattr(self, "model_")
         given = self._examples(X, y, sample_weight, reset=not going_on, known=going_on)
         rng = generator(self.random_state)
+        if going_on:
+            # Of a copy: what the weights are drawn from may be what the order goes on with.
+            rng = copy.deepcopy(rng)
         model = self._new_model(given.X, rng)
         if going_on:
             try:
                 model.adopt(self.model_)
             except ValueError as error:
-                raise ValueError(f"warm_start goes on with the weights of the last fit, but {error}") from error
+                raise ValueError(
+                    f"warm_start goes on with the weights of the last fit, but {error}; False begins anew"
+                ) from error
         train, held = self._held_out(given, validation, rng)
         progress = copy.deepcopy(self._where()) if going_on else Progress(self.early_stopping)
         progress.epochs, progress.early_stopping = 0, self.early_stopping
@@ -173,8 +178,9 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         score = None if held is None else (lambda: self._score_of(model.decision_function(held.X), *held[1:]))
         watch = Watch(self, progress, train, self._scale(), score, task, told)
         self.history_ = model.fit(
-            train.X, self._targets(train.labels), sample_weight=train.weights, epochs=self.max_iter, batch_size=size,
-            optimizer=optimizer, schedule=self._schedule(progress), penalty=self._penalty(), clip_norm=self.clip_norm,
+            train.X, self._targets(train.labels), sample_weight=train.weights,
+            epochs=int(self.max_iter), batch_size=size, optimizer=optimizer, schedule=self._schedule(progress),
+            penalty=self._penalty(), clip_norm=self.clip_norm,
             validation=None if held is None else (held.X, self._targets(held.labels), held.weights),
             callbacks=[*(self.callbacks or ()), watch], shuffle=self._order if self.shuffle else False, progress=False,
         )  # fmt: skip
@@ -195,10 +201,12 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             self.model_, self._progress, self._order = self._new_model(train.X, rng), Progress(False), Order(rng)
         model, progress, optimizer = self.model_, self._progress, self._optimizer()
         assert isinstance(optimizer, Optimizer)  # noqa: S101 - with SciPy's methods there is no partial_fit
-        if self._online is None or self._online.failed:
+        # The rate may change from call to call.
+        made_of = repr((type(optimizer), {**vars(optimizer), "rate": None}, self.alpha, self.clip_norm))
+        if self._online is None or self._online.made_of != made_of:
             settings = {"penalty": self._penalty(), "clip_norm": self.clip_norm}
             going_on = continued(optimizer, self._where(), _theta(model))
-            self._online = Online(model, going_on, self.alpha, **settings)
+            self._online = Online(model, going_on, self.alpha, made_of, **settings)
         schedule = self._schedule(progress)
         rate = optimizer.rate * (1.0 if schedule is None else schedule(len(progress.loss_curve), self.max_iter))
         size, rows = self._batch_size(len(train.X), model), len(train.X)
@@ -207,17 +215,20 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         loss = self._online.epoch(train, size, order, rate, self._scale())
         progress.epochs = 0
         progress.end_epoch(loss, rows, self)
-        if self.learning_rate == "adaptive" and progress.idle > self.n_iter_no_change:
-            progress.turn_down(rate)
+        if progress.idle > self.n_iter_no_change:
+            progress.turn_down(rate, self)
         self.__dict__.update(progress.attributes())
 
     @contextlib.contextmanager
     def _or_as_before(self) -> Iterator[None]:
         """Leave the estimator as it was if something fails."""
         before = dict(vars(self))
+        back = self._order.mark() if "_order" in before else None
         try:
             yield
         except BaseException:
+            if back is not None:
+                back()
             now = self.__dict__
             kept = {name: now[name] for name in OF_CALLBACKS if name in now}
             now.clear()
@@ -249,14 +260,18 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         X_val, y_val, weight_val = validation
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val go together: the examples to judge by, and their targets")
+        if X_val is None and weight_val is not None:
+            raise ValueError("sample_weight_val goes with X_val and y_val, which are not given")
         if X_val is not None:
             try:
                 X_val, y_val = checked(self, X_val, y_val, reset=False)
                 weights = weighted(weight_val, X_val, y_val, None)
-                held = Examples(X_val, self._labels(y_val, known=True), weights)
+                held = counting(Examples(X_val, self._labels(y_val, known=True), weights))
+                if len(held.X) < 2 and not self._classes():
+                    raise ValueError("R^2, which judges, needs two or more examples, got 1")
             except ValueError as error:
                 raise ValueError(f"X_val, y_val: {error}") from error
-            return counting(given), counting(held)
+            return counting(given), held
         if not self.early_stopping:
             return counting(given), None
         return held_out(counting(given), self.validation_fraction, rng, classes=self._classes())
@@ -286,10 +301,19 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return Velocity(rate, self.momentum, self.nesterovs_momentum)
 
     def _schedule(self, progress: Progress) -> Schedule | None:
+        steps = self.solver != "lbfgs" and not isinstance(self.solver, ScipyMinimize)
         if callable(self.learning_rate):
+            if isinstance(self.learning_rate, type):
+                name = self.learning_rate.__name__
+                raise ValueError(f"learning_rate must be a schedule, got the class {name}; write {name}()")
+            if not steps:
+                raise ValueError(
+                    f"learning_rate={self.learning_rate!r} does not go with solver={self.solver!r}, which finds its "
+                    "own steps; leave it 'constant'"
+                )
             return self.learning_rate
         # As in scikit-learn, Adam's rate is its own.
-        return progress if self.learning_rate != "constant" and self.solver not in ("adam", "lbfgs") else None
+        return progress if self.learning_rate != "constant" and steps and self.solver != "adam" else None
 
     def _penalty(self) -> L2 | None:
         return L2(self.alpha, shared=True) if self.alpha else None
@@ -300,6 +324,8 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 text = f"batch_size={self.batch_size} is larger than the {rows} training examples"
                 warnings.warn(f"{text}; a batch has all of them", UserWarning, 5)
             return min(int(self.batch_size), rows)
+        if rows == 1 and model.graph.running:
+            raise ValueError("batch normalisation needs two or more examples to train on, got 1 sample")
         size = min(200, rows)
         # So that no example is alone where a batch is normalised.
         while size > 2 and rows % size == 1 and model.graph.running:

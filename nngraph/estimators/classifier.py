@@ -295,7 +295,7 @@ class GateClassifier(ClassifierMixin, GateEstimator):
             if not multilabel and len(self.classes_) < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs samples of at least 2 classes in the data, but the data contains "
-                    f"only one class: {self.classes_[0]!r}"
+                    f"only one class: {self.classes_.tolist()[0]!r}"
                 )
         if multilabel != self._multilabel or (multilabel and y.shape[1] != len(self.classes_)):
             kinds = {True: f"0 or 1 for each of {len(self.classes_)} labels", False: "one class for each example"}

@@ -37,36 +37,78 @@ def checked(estimator: Any, X: Any, y: Any = "no_validation", *, reset: bool = F
             return validate_data(estimator, X, **settings)
         X_checked, y_checked = validate_data(estimator, X, y, multi_output=True, **settings)
     except ValueError as error:
-        where = _place(X)
+        where = _place(X, "X") or _place(y, "y")
         raise (ValueError(f"{error}\n{where}") if where else error) from None
+    _check_kinds(y)
     if y_checked.ndim == 1 or not hasattr(y_checked, "toarray"):
         return X_checked, y_checked
     return X_checked, y_checked.toarray()
 
 
-def _place(X: Any) -> str:
-    """Return where the first value of X stands that is not finite, empty if all are, or it cannot be told."""
+def _place(values: Any, what: str) -> str:
+    """Return where the first value stands that is not finite, empty if all are, or it cannot be told.
+
+    If all are, then where the first negative weight is.
+    """
+    if np.iscomplexobj(values):
+        return ""
     try:
-        array = np.asarray(X, np.float64)
+        array = np.asarray(values, np.float64)
     except (TypeError, ValueError):
         return ""
     wrong = ~np.isfinite(array)
-    if array.ndim != 2 or not wrong.any():
+    if what == "sample_weight" and not wrong.any():
+        wrong = array < 0
+    if array.ndim not in (1, 2) or not wrong.any():
         return ""
-    (row, column), _ = first(wrong)
-    names = getattr(X, "columns", None)
-    name = column if names is None else repr(list(names)[column])
-    return f"The first such value is {array[row, column]}, in row {row}, column {name}; there are {wrong.sum()}."
+    (row, *columns), _ = first(wrong)
+    names = getattr(values, "columns", None)
+    where = "".join(f", column {column if names is None else repr(list(names)[column])}" for column in columns)
+    return f"The first such value of {what} is {array[row, *columns]}, in row {row}{where}; there are {wrong.sum()}."
+
+
+def _check_kinds(y: Any) -> None:
+    """Raise ValueError if there are strings and numbers in y, of which NumPy would make strings, or None."""
+    values = y if isinstance(y, list | tuple) else np.asarray(y)
+    if isinstance(values, np.ndarray):
+        values = list(values) if values.dtype.kind == "O" and values.ndim else []
+    kinds = {type(value) for value in values}
+    if type(None) in kinds:
+        raise ValueError(f"y has None in row {[value is None for value in values].index(True)}, which is no target")
+    strings = {kind for kind in kinds if issubclass(kind, str)}
+    if strings and kinds > strings:
+        names = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"y mixes {names}; make all of them strings, or all of them numbers")
 
 
 def weighted(sample_weight: Any, X: Array, y: Array, class_weight: Any) -> Array | None:
     """Return the weight of every example, in the dtype of X; None if all weigh the same."""
     weights = None
-    if sample_weight is not None:
-        weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-    if class_weight is not None:
-        by_class = compute_sample_weight(class_weight, y).astype(X.dtype)
-        weights = by_class if weights is None else weights * by_class
+    with np.errstate(over="ignore", under="ignore"):
+        if sample_weight is not None:
+            try:
+                weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+            except ValueError as error:
+                where = _place(sample_weight, "sample_weight")
+                raise (ValueError(f"{error}\n{where}") if where else error) from None
+        if class_weight is not None:
+            by_class = _by_class(class_weight, y).astype(X.dtype)
+            weights = by_class if weights is None else weights * by_class
+        if weights is not None and not np.isfinite(weights.sum()):
+            raise ValueError(
+                f"the weights of all examples add up to more than {X.dtype} can hold; divide them by the same number"
+            )
+    return weights
+
+
+def _by_class(class_weight: Any, y: Array) -> Array:
+    """Return the weight of every example's class."""
+    try:
+        weights: Array = compute_sample_weight(class_weight, y)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"class_weight={class_weight!r}: {error}") from error
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(f"class_weight must give every class a finite weight, not below 0, got {class_weight!r}")
     return weights
 
 
@@ -94,7 +136,10 @@ def held_out(examples: Examples, share: float, rng: Generator, *, classes: int) 
     """
     labels, rows = examples.labels, np.arange(len(examples.labels))
     alike = classes == 2 and np.bincount(labels, minlength=2).min() > 1
-    kept, out = train_test_split(rows, test_size=share, random_state=rng, stratify=labels if alike else None)
+    try:
+        kept, out = train_test_split(rows, test_size=share, random_state=rng, stratify=labels if alike else None)
+    except ValueError as error:
+        raise ValueError(f"validation_fraction={share}: {error}") from error
     if classes and not alike:
         seen = np.isin(labels[out], labels[kept])
         kept, out = np.concatenate([kept, out[~seen]]), out[seen]

@@ -89,6 +89,9 @@ def architecture(hidden: Any, activation: Any, dropout: Any, batch_norm: bool, c
         If the numbers of these things differ, or one is of no use.
     """
     items = list(hidden) if isinstance(hidden, Sequence | np.ndarray) else [hidden]
+    for item in items:
+        if isinstance(item, bool | list | tuple | np.ndarray):
+            raise ValueError(f"hidden_layer_sizes must be a width, or one list of widths and layers, got {hidden!r}")
     widths = [item for item in items if isinstance(item, Integral)]
     if any(width <= 0 for width in widths):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {items}.")

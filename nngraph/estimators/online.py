@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from gates.arrays import Array
 from nngraph.estimators.data import Examples, taken
 from nngraph.estimators.progress import Continued
@@ -23,6 +25,8 @@ class Online:
     optimizer : Optimizer
     alpha : float
         The strength of the penalty.
+    made_of : str
+        The settings in words, from which these steps are made.
     **settings
         Of `Model.descent`.
 
@@ -30,16 +34,16 @@ class Online:
     ----------
     state : (int, tuple of arrays)
         Where the optimiser was after the last epoch.
-    failed : bool
-        Whether an epoch was not brought to its end, so that these steps cannot be gone on with.
+    made_of : str
+        Empty if an epoch was not brought to its end, so that these steps cannot be gone on with.
     """
 
-    def __init__(self, model: Model, optimizer: Optimizer, alpha: float, **settings: Any) -> None:
+    def __init__(self, model: Model, optimizer: Optimizer, alpha: float, made_of: str, **settings: Any) -> None:
         self._before = optimizer.step if isinstance(optimizer, Continued) else 0
-        self._alpha, self._output = alpha, model.output
+        self._alpha, self._output, self.made_of = alpha, model.output, made_of
         self._descent = model.descent(optimizer, **settings)
         self._W = [part.ravel() for part in self._descent.flat.values.values() if part.ndim >= 2] if self._alpha else []
-        self.state, self.failed = self._left(), False
+        self.state = self._left()
 
     def _left(self) -> tuple[int, tuple[Array, ...]]:
         step, state = self._descent.state
@@ -64,10 +68,26 @@ class Online:
         Raises
         ------
         DivergenceError
-            If the loss or a weight is not finite; the model is as it was.
+            If the loss, a weight or a running average is not finite; the model is as it was.
         """
+        descent, flat = self._descent, self._descent.flat
+        # The user may have written into the weights.
+        flat.read()
+        before = flat.theta.copy(), flat.averages.copy(), descent.rng.bit_generator.state
+        try:
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                loss = self._steps(train, size, order, rate, scale)
+        except BaseException:
+            self.made_of = ""
+            flat.theta[...], flat.averages[...], descent.rng.bit_generator.state = before
+            descent.finish()
+            raise
+        descent.finish()
+        self.state = self._left()
+        return loss
+
+    def _steps(self, train: Examples, size: int, order: Array, rate: float, scale: float) -> float:
         descent, total, rows = self._descent, 0.0, len(train.X)
-        self.failed = True
         for start in range(0, rows, size):
             some = order[start : start + size]
             batch = train if len(some) == rows else taken(train, some)
@@ -79,10 +99,8 @@ class Online:
                 raise self._diverged(start // size, rate)
             total += len(some) * (loss * scale + penalty / weight)
             descent.update(rate)
-        if not all_finite(descent.flat.theta):
+        if not (all_finite(descent.flat.theta) and all_finite(descent.flat.averages)):
             raise self._diverged((rows - 1) // size, rate)
-        descent.finish()
-        self.state, self.failed = self._left(), False
         return total / rows
 
     def _diverged(self, batch: int, rate: float) -> DivergenceError:

@@ -72,9 +72,10 @@ class Progress:
         self.best_loss = min(float(loss), lowest)
         return loss < lowest
 
-    def turn_down(self, rate: float) -> bool:
-        """Divide the learning rate by 5, as "adaptive" does when nothing improves; return False if it is too small."""
-        if rate <= SMALLEST_RATE:
+    def turn_down(self, rate: float, settings: Any) -> bool:
+        """Divide the learning rate by 5 if it is "adaptive", and return whether it was; not if it is small already."""
+        # As in scikit-learn, Adam's rate is its own.
+        if settings.learning_rate != "adaptive" or settings.solver in ("adam", "lbfgs") or not rate > SMALLEST_RATE:
             return False
         self.factor /= 5
         self.idle = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -270,7 +271,10 @@ class GateRegressor(RegressorMixin, GateEstimator):
             self._targets_of_each = columns
         if columns != self._targets_of_each:
             raise ValueError(f"y must have {self._targets_of_each} targets for each example, as before, got {columns}")
-        return y.astype(np.float64, copy=False)
+        try:
+            return y.astype(np.float64, copy=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"y must be numbers, which a regressor predicts, but {error}") from error
 
     def _output(self) -> OutputGate:
         output = REGRESSION_LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
@@ -288,7 +292,8 @@ class GateRegressor(RegressorMixin, GateEstimator):
         return 1 / self._targets_of_each if self.loss == "squared_error" else 1.0
 
     def _score_of(self, scores: Array, labels: Array, weights: Array | None) -> float:
-        return float(r2_score(labels, self._output().predict(scores), sample_weight=weights))
+        found = self._output().predict(scores)
+        return float(r2_score(labels, found, sample_weight=weights)) if np.isfinite(found).all() else math.nan
 
     def predict(self, X: Any) -> Array:
         """Return the prediction for each example.

@@ -84,6 +84,20 @@ class Order:
         self._rows = self._rows[shuffled]
         return self._rows
 
+    def mark(self) -> Callable[[], None]:
+        """Return what brings the order, and its generator, back to where they are now."""
+        rng, rows = self._rng, self._rows
+        state: Any = rng.get_state() if isinstance(rng, np.random.RandomState) else rng.bit_generator.state
+
+        def back() -> None:
+            self._rows = rows
+            if isinstance(rng, np.random.RandomState):
+                rng.set_state(state)
+            else:
+                rng.bit_generator.state = state
+
+        return back
+
 
 def uniform(activation: Any, rng: Generator) -> Callable[[Generator, int, int], tuple[Array, Array]]:
     """Return scikit-learn's initial weights: ``W, b ~ U(-l, l)``, ``l = sqrt(6 / (fan_in + fan_out))``; 2 for sigmoids.

@@ -108,7 +108,7 @@ class Watch(Callback):
         settings, progress = self._settings, self._progress
         what = "Validation score" if progress.early_stopping else "Training loss"
         reason = f"{what} did not improve more than tol={settings.tol:f} for {settings.n_iter_no_change} epochs"
-        go_on = settings.learning_rate == "adaptive" and progress.turn_down(training.rate)
+        go_on = progress.turn_down(training.rate, settings)
         if settings.verbose:
             print(f"{reason}. {f'Setting learning rate to {training.rate / 5:f}.' if go_on else 'Stopping.'}")
         if not go_on:
