@@ -30,11 +30,14 @@ class Checkpoint(Callback):
     def __init__(self, path: Any, every: int = 1) -> None:
         self.path = path_of(path, "Checkpoint: path")
         self.every = whole_number(every, "Checkpoint: every", 1)
+        self._folder = Path()
 
     def fit_begin(self, training: Training) -> None:
         """Look whether the model can be stored, and the file can be there; clear away what killed trainings left."""
+        # A relative path stays where it was when the training began, wherever the process goes meanwhile.
+        self._folder = Path() if self.path.is_absolute() else Path.cwd()
         training.course.check(self._at(training.first))
-        sweep(self.path)
+        sweep(self._folder / self.path)
 
     def epoch_end(self, training: Training) -> None:
         """Write."""
@@ -43,4 +46,4 @@ class Checkpoint(Callback):
             training.course.write(self._at(done))
 
     def _at(self, done: int) -> Path:
-        return Path(str(self.path).replace("{epoch}", str(done)))
+        return self._folder / str(self.path).replace("{epoch}", str(done))

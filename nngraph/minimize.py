@@ -129,6 +129,7 @@ class Minimizer:
                         callback=ended, **derivatives,
                     )  # fmt: skip
                     training.stop(f"{settings.method}: {result.message}")
+                    training.failed = not result.success
                     if self._ended is None or not np.array_equal(result.x, self._ended):
                         ended(result.x)
                     # Where it looked last is not always what it found.

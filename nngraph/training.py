@@ -115,6 +115,8 @@ class Training:
         self.update: Update | None = None
         # Why it is to end, or has ended; empty if nothing but the number of epochs says so.
         self.reason, self.interrupted = "", False
+        # Whether a method of SciPy says that it has not found what it looked for.
+        self.failed = False
         self._flat, self._told, self._meter, self._listeners = flat, told, meter, list(listeners)
         self._calls = {event: self._calls_of(event) for event in EVENTS}
         self._begun: list[Any] = []
@@ -154,7 +156,10 @@ class Training:
             if close:
                 advice = f"; did you mean {close[0]!r}?"
             elif found.startswith("validation_"):
-                advice = "; give validation=(X_val, y_val), or a fraction to hold out such as validation=0.2"
+                advice = (
+                    "; give validation=(X_val, y_val), or a fraction to hold out such as validation=0.2; an estimator "
+                    "takes X_val and y_val in fit, or early_stopping=True"
+                )
             else:
                 advice = "" if found == "objective" else "; give it in metrics=..."
             raise ValueError(f"{who}: {found!r} is not measured, but {', '.join(self.columns)} are{advice}")

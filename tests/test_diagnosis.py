@@ -266,6 +266,8 @@ SICK = [
     ("probabilities given to Softmax", linear(Tanh(), SoftmaxLayer()), wine, "A2", "sum to 1", linear(Tanh()), wine),
     ("probabilities given to Softmax", lambda: Model([13, 3], last_layer=SoftmaxLayer()), wine, "A1", "sum to 1",
      lambda: Model([13, 3]), wine),
+    ("probabilities given to Softmax", linear(Tanh(), Sigmoid()), wine, "A2", "are sigmoids: the loss cannot fall",
+     linear(Tanh()), wine),
     ("probabilities given to Logistic", lambda: Model([2, 8, 1], last_layer=Sigmoid(), output=Logistic()), moons, "A2",
      "sigmoids", lambda: Model([2, 8, 1], output=Logistic()), moons),
     ("dominant class", lambda: Model([2, 4, 2], random_state=0), imbalanced(0.95), "y", "94.5% of the 200 labels are 0",

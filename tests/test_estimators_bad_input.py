@@ -182,7 +182,7 @@ OWN = [
     ("callbacks", EarlyStopping(), ["'callbacks' parameter", "list", "EarlyStopping("]),
     ("callbacks", [1], ["a callback must be an instance of Callback", "1"]),
     ("callbacks", [EarlyStopping], ["write EarlyStopping()"]),
-    ("callbacks", [EarlyStopping()], ["EarlyStopping", "'validation_loss' is not measured"]),
+    ("callbacks", [EarlyStopping()], ["'validation_loss' is not measured", "X_val", "early_stopping=True"]),
     ("callbacks", [Target(0.1, monitor="accuracy")], ["'accuracy' is not measured", "loss"]),
 ]
 OF_CLASSIFIERS = [

@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from nngraph import GateClassifier, GateRegressor
-from nngraph.optimizers import GradientDescent
+from nngraph.optimizers import GradientDescent, ScipyMinimize
 
 ROWS = 47  # of which no batch size here is a divisor
 
@@ -239,6 +239,24 @@ def test_lbfgs(data: str, weights: list) -> None:
     ours, theirs = (estimator.set_params(**end).fit(X, y, *weights) for estimator in (ours, theirs))
     assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-8)
     np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"solver": "lbfgs", "max_fun": 5}, "F,G EVALUATIONS EXCEEDS LIMIT"),
+        ({"solver": ScipyMinimize("dogleg")}, "non-psd Hessian"),
+    ],
+)
+def test_a_method_of_scipys_that_fails(settings: dict, words: str) -> None:
+    """If it gives up before it has found a minimum, that is warned of, as scikit-learn does."""
+    X, y = DATA["two classes"]
+    ours = GateClassifier((3,), random_state=0, **settings)
+    with pytest.warns(ConvergenceWarning, match=f"has not converged after .* epochs: .*{words}"):
+        ours.fit(X, y)
+    if settings["solver"] == "lbfgs":
+        with pytest.warns(ConvergenceWarning, match=words):
+            MLPClassifier((3,), random_state=0, **settings).fit(X, y)
 
 
 @pytest.mark.parametrize("data", ["several targets", "several counts"])

@@ -618,6 +618,31 @@ def test_bad_settings(path, every, message):
         Checkpoint(path, every)
 
 
+class Elsewhere(Callback):
+    """Changes the folder in the middle of a training, as a library of the user's may."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.monkeypatch = folder, monkeypatch
+
+    def epoch_end(self, training):
+        self.monkeypatch.chdir(self.folder)
+
+
+@pytest.mark.parametrize(("path", "names"), [("a", ["a"]), ("{epoch}", ["1", "2", "3"])])
+def test_a_relative_path_stays_where_it_was(path, names, tmp_path, monkeypatch):
+    """Wherever the process goes in the course of a training, its checkpoints are where it began."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    checkpoint, model = Checkpoint(path), plain()
+    for folder in (here, there):
+        monkeypatch.chdir(folder)
+        model.fit(X, Y, epochs=3, callbacks=[checkpoint, Elsewhere(tmp_path, monkeypatch)], progress=False)
+        assert sorted(file.name for file in folder.iterdir()) == names
+        assert nngraph.load(folder / names[-1]).W[0].tobytes() == model.W[0].tobytes()
+    assert listed(tmp_path) == ["here", "there"]
+
+
 def test_a_place_where_no_checkpoint_can_be(tmp_path):
     """It is told before the training begins."""
     model = plain()

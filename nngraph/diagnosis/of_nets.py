@@ -49,12 +49,14 @@ def not_finite(e: Evidence) -> Iterator[Finding]:
 def probabilities(e: Evidence) -> Iterator[Finding]:
     """Find scores that are probabilities already, before an output that makes them of scores."""
     node, scores = e.scorer.outputs[0], e.scores
+    sigmoids = isinstance(node.gate, Sigmoid)
     if isinstance(e.output, Softmax):
-        found = bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, rtol=0, atol=1e-5))
+        found = sigmoids or bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, rtol=0, atol=1e-5))
+        what = "are sigmoids" if sigmoids else "are positive and sum to 1 in every row"
         least = np.log(1 + (scores.shape[-1] - 1) / np.e)
-        numbers = f"the scores are positive and sum to 1 in every row: the loss cannot fall below {least:.2g}"
+        numbers = f"the scores {what}: the loss cannot fall below {least:.2g}"
     else:
-        found = isinstance(e.output, Logistic) and isinstance(node.gate, Sigmoid)
+        found = sigmoids and isinstance(e.output, Logistic)
         numbers = (
             f"the scores are sigmoids: the loss cannot fall below {np.log1p(np.exp(-1)):.2g} where the target is 1"
         )

@@ -190,6 +190,9 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if self.history_.stopped == "all epochs are done":
             text = f"{type(self).__name__} has not converged after max_iter={self.max_iter} epochs, by tol={self.tol:g}"
             warnings.warn(f"{text}; raise max_iter, or tol, or scale the data", ConvergenceWarning, 4)
+        elif watch.failed:
+            text = f"{type(self).__name__} has not converged after {self.n_iter_} epochs: {self.history_.stopped}"
+            warnings.warn(f"{text}; raise max_fun, scale the data, or take another solver", ConvergenceWarning, 4)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> None:
         """Take one epoch on these examples, and go on where the last call, or `fit`, left off."""

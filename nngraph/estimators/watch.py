@@ -30,6 +30,11 @@ class Watch(Callback):
         Where scikit-learn's callbacks are told of the epochs.
     data : dict, optional
         And what they are told.
+
+    Attributes
+    ----------
+    failed : bool
+        Whether a method of SciPy has ended without having found what it looked for.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Watch(Callback):
         self._examples = len(train.X)
         self._weight = float(self._examples if train.weights is None else train.weights.sum())
         self._task, self._data = task, data or {}
+        self.failed = False
         self._epoch: Any = None
         self._weights: list[Array] = []
         self._best: tuple[Array, Array] | None = None
@@ -120,6 +126,7 @@ class Watch(Callback):
 
     def fit_end(self, training: Training) -> None:
         """Keep the optimiser's state, and bring back the best weights."""
+        self.failed = training.failed
         if training.update is not None:
             done = 0 if self._progress.state is None else self._progress.state[0]
             self._progress.state = done + training.update.step, training.update.state
