@@ -107,8 +107,9 @@ def makers(
     if isinstance(gate, OutputGate):
         return _of_row(gate, names, arrays)
     if arrays and arrays[0].shape == value.shape and place:
-        # Along the row: normalisations and the like.
-        return (_largest_of(names[0], arrays[0][place[:-1]], place[:-1]),)
+        # Element by element, or along the row, as normalisations do: it cannot be told which.
+        found = _at(names[0], arrays[0], place), _largest_of(names[0], arrays[0][place[:-1]], place[:-1])
+        return found[:1] if found[0].place == found[1].place else found
     return tuple(_largest_of(name, array) for name, array in zip(names, arrays, strict=True) if array.size)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gates.arrays import Array
 from nngraph.flat import Flat, split
 from nngraph.history import History
+from nngraph.nodes import Parameter
 from nngraph.objective import DivergenceError, Objective
 from nngraph.steps import Steps
 from nngraph.tracing import NonFiniteError, Trace, trace, trace_gradient, trace_step
@@ -354,6 +355,8 @@ class Training:
         if alone and found is None:
             gradients = objective.backward(values)
             found = trace_gradient(graph, values, gradients)
+        if not alone and (stepped or (found is not None and found.kind == Parameter.__name__)):
+            found = self._backward(objective) or found
         if stepped and found is None:
             found = trace_step(graph, after, before, gradients)
         if found is None:
@@ -361,6 +364,18 @@ class Training:
             output = graph.nodes[graph.position(graph.outputs[0])]
             found = Trace(graph.names[graph.position(output)], type(output.gate).__name__, "became", math.inf)
         return self._error(str(found), found)
+
+    def _backward(self, objective: Objective) -> Trace | None:
+        """Return which gradient is not finite where the values are, at the weights that are kept; None if all are.
+
+        The data are those of the present batch: a backward that makes nan does so on this one, too, as a rule.
+        """
+        self._flat.theta[...] = self.kept[1]
+        self._flat.write()
+        values = objective.forward()
+        if trace(objective.graph, values) is not None:
+            return None
+        return trace_gradient(objective.graph, values, objective.backward(values))
 
     def _error(self, what: str, found: Trace) -> DivergenceError:
         """Return the error for what was found, with what is kept, and what to do."""

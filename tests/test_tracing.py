@@ -53,6 +53,26 @@ class Share(Gate):
         raise NotImplementedError
 
 
+class OwnRoot(Gate):
+    """The square root, as who has only read of `Gate` writes it."""
+
+    def forward(self, X):
+        return np.sqrt(X)
+
+    def backward(self, X, dZ):
+        return dZ / (2 * np.sqrt(X))
+
+
+class RootOfPositive(OwnRoot):
+    """Its values are finite everywhere, its gradients are nan wherever a unit is off."""
+
+    def forward(self, X):
+        return np.sqrt(np.maximum(X, 0))
+
+    def backward(self, X, dZ):
+        return dZ * (X > 0) / (2 * np.sqrt(np.maximum(X, 0)))
+
+
 def traced(node, **feeds):
     """Return the trace of a graph on some data."""
     graph = Graph(node)
@@ -88,6 +108,9 @@ MADE = {
     "root by power": (PowerGate()(a, 0.5), {"a": [-1.0]}, "Power", (0,), math.nan, {"a": ((0,), -1.0)}, "real power"),
     "0 ** -1": (PowerGate()(a, -1.0), {"a": [0.0]}, "Power", (0,), math.inf, {"a": ((0,), 0.0)}, "division by zero"),
     "a gate of one's own": (Root()(a), {"a": [4.0, -1.0]}, "Root", (1,), math.nan, {"a": ((1,), -1.0)}, ""),
+    "not the largest of its row": (
+        OwnRoot()(a), {"a": [[4.0, 1.0], [9.0, -1.0]]}, "OwnRoot", (1, 1), math.nan, {"a": ((1, 1), -1.0)}, "",
+    ),
     "sum": (a + b, {"a": [1e308], "b": [1.5e308]}, "Add", (0,), math.inf, {"a": ((0,), 1e308)}, "b goes up to"),
     "column": (
         a @ Parameter(np.ones((2, 1)), "W"), {"a": [[1.0, 1e308], [1.0, -1e308]]}, None, None, None, {}, "",
@@ -243,6 +266,20 @@ def test_training_says_how_the_weights_grew():
     assert [(x.name, x.place) for x in error.inputs] == [("Z1", (39, 0)), ("y", (39,))]
     assert error.inputs[1].value == y[39]
     assert error.cause in str(error)
+
+
+@pytest.mark.parametrize("size", [None, 5, 20])
+def test_a_wrong_backward_is_no_matter_of_the_rate(size):
+    """A gradient that is nan though the loss is not is traced to the gate, in one batch or in many."""
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    model = Model([3, Dense(8, RootOfPositive()), 1], output=SquaredError(), random_state=0)
+    with pytest.raises(DivergenceError) as caught:
+        model.fit(X, X[:, 0], epochs=3, batch_size=size, progress=False)
+    error = caught.value
+    assert "got a gradient of nan" in str(error)
+    assert error.node == "Z1"
+    assert "the backward of RootOfPositive (node 'A1')" in error.cause
+    assert "rate" not in error.cause
 
 
 def test_a_step_is_traced():
