@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gates.layers import Sigmoid
-from gates.outputs import HalfSquaredError, Logistic, Softmax, SquaredError
+from gates.contract import Gate
+from gates.layers import ReLU, Sigmoid, SoftmaxLayer, Softplus, Tanh
+from gates.outputs import AbsoluteError, HalfSquaredError, Huber, Logistic, Softmax, SquaredError
 from nngraph.diagnosis.evidence import Evidence
 from nngraph.diagnosis.finding import Finding, of_layers
 from nngraph.diagnosis.motion import rms
@@ -35,6 +36,12 @@ SLOPE = 0.1
 WORSE, STEPS = 1.1, 10
 # By what part of itself a slope may differ from the one that is measured; that is certain to a hundredth.
 WRONG = 0.1
+# Between what a layer's values lie,
+REACH: dict[type[Gate], tuple[float, float]] = {
+    ReLU: (0, np.inf), Softplus: (0, np.inf), Sigmoid: (0, 1), SoftmaxLayer: (0, 1), Tanh: (-1, 1)
+}  # fmt: skip
+# by what part of their size targets may be outside all the same, and how many may be further out.
+NEAR, OUTSIDE = 0.01, 0.1
 # The loss of a net that is as sure as it is wrong, by that of guessing; of squares, it is so many times as far off.
 SURE = 10.0
 
@@ -64,6 +71,25 @@ def probabilities(e: Evidence) -> Iterator[Finding]:
         name = type(e.output).__name__
         advice = f"Leave out the last layer ({type(node.gate).__name__}): {name} makes the probabilities itself"
         yield Finding(f"probabilities given to {name}", e.name(node), numbers, advice)
+
+
+def targets_out_of_reach(e: Evidence) -> Iterator[Finding]:
+    """Find a last layer that cannot give what is to be predicted."""
+    node = e.scorer.outputs[0]
+    low, high = next((reach for kind, reach in REACH.items() if isinstance(node.gate, kind)), (-np.inf, np.inf))
+    if isinstance(e.output, SquaredError | HalfSquaredError | AbsoluteError | Huber):
+        slack = NEAR * rms(e.y)
+        share = float(((e.y < low - slack) | (e.y > high + slack)).mean())
+        ends = [f"below {low:g}"] + ([f"above {high:g}"] if high < np.inf else [])
+        found = share > OUTSIDE
+        numbers = f"{share:.0%} of the targets are {' or '.join(ends)}, which the layer cannot give"
+    else:
+        # A sigmoid is said as such.
+        found = isinstance(e.output, Logistic) and low >= 0 and not isinstance(node.gate, Sigmoid)
+        numbers = "the scores are never below 0: class 0 is never predicted"
+    if found:
+        advice = f"Leave out the last layer ({type(node.gate).__name__}): {type(e.output).__name__} takes any numbers"
+        yield Finding("targets out of reach", e.name(node), numbers, advice)
 
 
 def symmetric_weights(e: Evidence) -> Iterator[Finding]:

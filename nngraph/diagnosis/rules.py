@@ -24,6 +24,7 @@ from nngraph.diagnosis.of_nets import (
     steps_too_large,
     steps_too_small,
     symmetric_weights,
+    targets_out_of_reach,
     vanishing_gradients,
     worse_than_guessing,
     wrong_gradient,
@@ -34,8 +35,8 @@ OF_DATA: list[Rule] = [
     unscaled_features, constant_features, unscaled_targets, dominant_class, missing_classes
 ]  # fmt: skip
 OF_THE_NET: list[Rule] = [
-    probabilities, symmetric_weights, dead_relus, saturated_units, vanishing_gradients, exploding_gradients,
-    worse_than_guessing, steps_too_large, steps_too_small, wrong_gradient,
+    probabilities, targets_out_of_reach, symmetric_weights, dead_relus, saturated_units, vanishing_gradients,
+    exploding_gradients, worse_than_guessing, steps_too_large, steps_too_small, wrong_gradient,
 ]  # fmt: skip
 
 
