@@ -215,6 +215,8 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         loss = self._online.epoch(train, size, order, rate, self._scale())
         progress.epochs = 0
         progress.end_epoch(loss, rows, self)
+        if self.verbose:
+            print(f"Iteration {progress.epochs}, loss = {loss:.8f}")
         if progress.idle > self.n_iter_no_change:
             progress.turn_down(rate, self)
         self.__dict__.update(progress.attributes())

@@ -275,6 +275,11 @@ class GateClassifier(ClassifierMixin, GateEstimator):
         ValueError, DivergenceError
             As in `fit`.
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs all examples, of which partial_fit sees a part; give a dict, such as "
+                "compute_class_weight of scikit-learn finds"
+            )
         with self._or_as_before():
             first_call = _check_partial_fit_first_call(self, classes)
             if first_call:
