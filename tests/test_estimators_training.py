@@ -156,6 +156,26 @@ def test_warm_start_with_other_settings() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "then"), [({"solver": "sgd"}, Momentum(0.05)), ({"solver": AdamW(0.01)}, Adam(0.01))]
+)
+def test_another_optimizer_begins_anew(first: dict, then: object) -> None:
+    """What one remembers is not what another does, also where it has the same shape: only the weights stay."""
+    one, twin = (fit(regressor(**first, warm_start=True, shuffle=False), X, Y) for _ in range(2))
+    other = regressor(solver=then, warm_start=True, shuffle=False, max_iter=1).partial_fit(X, Y)
+    # At the same weights, and with nothing to remember.
+    other = GateRegressor(**other.get_params())
+    other.initializer = lambda _, m, n: next(
+        (W, b) for W, b in zip(twin.coefs_, twin.intercepts_, strict=True) if W.shape == (m, n)
+    )
+    fit(other, X, Y)
+    part = copy.deepcopy(one).set_params(solver=then).partial_fit(X, Y)
+    fit(one.set_params(solver=then, max_iter=1), X, Y)
+    for found in (one, part):
+        for W, expected in zip(found.coefs_, other.coefs_, strict=True):
+            np.testing.assert_array_equal(W, expected)
+
+
+@pytest.mark.parametrize(
     "change",
     [{"alpha": 50.0}, {"solver": "adam"}, {"momentum": 0.0}, {"nesterovs_momentum": False}, {"clip_norm": 1e-3},
      {"learning_rate_init": 1e-3}, {"solver": GradientDescent(0.01)}],
@@ -304,6 +324,16 @@ def test_validation_without_early_stopping() -> None:
     assert watched.best_validation_score_ is None
 
 
+def test_early_stopping_goes_on() -> None:
+    """With warm_start the best weights so far are kept, over all fits: those whose score is the best."""
+    estimator = classifier(early_stopping=True, warm_start=True, max_iter=2, learning_rate_init=0.3)
+    for fits in range(1, 9):
+        fit(estimator, X[TRAIN], THREE[TRAIN], X_val=X[OTHER], y_val=THREE[OTHER])
+        assert estimator.best_validation_score_ == max(estimator.validation_scores_)
+        assert estimator.score(X[OTHER], THREE[OTHER]) == estimator.best_validation_score_
+        assert len(estimator.validation_scores_) == len(estimator.loss_curve_) <= 2 * fits
+
+
 def test_held_out_examples() -> None:
     """What is held out is not trained on, and of few classes none is lost from what is trained on."""
     held = fit(classifier(early_stopping=True, validation_fraction=0.4), X, LABELS)
@@ -420,6 +450,16 @@ def test_callbacks_below_meta_estimators() -> None:
     )
     fit(search, X, LABELS)
     assert search.best_estimator_.n_iter_ in (2, 6)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_progress_bar_over_all(capsys, jobs: int) -> None:
+    """One that is set on top is told of every net below, also in other processes."""
+    net = classifier(tol=10.0, n_iter_no_change=1)
+    GridSearchCV(net, {"alpha": [0.1, 1.0]}, cv=2, n_jobs=jobs).set_callbacks(ProgressBar()).fit(X, LABELS)
+    assert capsys.readouterr().out.count("GateClassifier - fit") >= 5
+    make_pipeline(StandardScaler(), net).set_callbacks(ProgressBar()).fit(X, LABELS)
+    assert "GateClassifier - fit" in capsys.readouterr().out
 
 
 def test_verbose(capsys) -> None:

@@ -803,6 +803,14 @@ def test_divergence(engine, size):
     assert np.isfinite(model.calculate_loss(X, y))
 
 
+@pytest.mark.parametrize("held", [None, 0.2])
+def test_targets_whose_square_overflows(held):
+    """They diverge at the first loss, and nothing is said of it before."""
+    model = Model([3, 1], output=SquaredError(), random_state=0)
+    with pytest.raises(DivergenceError, match="node 'loss' \\(SquaredError\\) became inf"):
+        model.fit(X, 1e200 * X[:, 0], epochs=2, validation=held, progress=False)
+
+
 @ENGINES
 def test_a_broken_gate_leaves_the_epochs_beginning(engine):
     """An error in a gate in the third epoch leaves the weights after the second, and the model trains on."""
