@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from gates.layers import log_softmax
 from gates.losses import ClassOutput, OutputGate
 from gates.outputs import Logistic, Softmax
 from nngraph.estimators.base import GateEstimator
+from nngraph.estimators.constraints import CONSTRAINTS
 from nngraph.estimators.names import CLASSIFICATION_LOSSES, classification_loss
 
 
@@ -133,8 +135,8 @@ class GateClassifier(ClassifierMixin, GateEstimator):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **GateEstimator._parameter_constraints,  # noqa: SLF001 - the name is scikit-learn's
+    _parameter_constraints: ClassVar[Mapping[str, Any]] = {
+        **CONSTRAINTS,
         "loss": [StrOptions({"log_loss", *CLASSIFICATION_LOSSES}), OutputGate],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
@@ -208,7 +210,7 @@ class GateClassifier(ClassifierMixin, GateEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = self.loss == "log_loss" or isinstance(self.loss, Logistic)
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from gates.arrays import Array
 from gates.losses import ClassOutput, OutputGate
 from gates.outputs import Poisson
 from nngraph.estimators.base import GateEstimator
+from nngraph.estimators.constraints import CONSTRAINTS
 from nngraph.estimators.names import REGRESSION_LOSSES
 
 
@@ -121,8 +123,8 @@ class GateRegressor(RegressorMixin, GateEstimator):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **GateEstimator._parameter_constraints,  # noqa: SLF001 - the name is scikit-learn's
+    _parameter_constraints: ClassVar[Mapping[str, Any]] = {
+        **CONSTRAINTS,
         "loss": [StrOptions(set(REGRESSION_LOSSES)), OutputGate],
     }
 
