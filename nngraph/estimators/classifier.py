@@ -94,7 +94,7 @@ class GateClassifier(ClassifierMixin, GateEstimator):
     batch_norm : bool, default=False
         Whether these layers are normalised by the batch, before their activation.
     class_weight : dict, "balanced" or None, default=None
-        What each class weighs.
+        What each class weighs; "balanced" as much in all, which `partial_fit` cannot know from a part.
     initializer : callable or None, default=None
         The initial weights, see `nngraph.initializers`; None for those of `MLPClassifier`.
     clip_norm : float or None, default=None
