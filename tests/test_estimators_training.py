@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import scipy
+from numpy.testing import assert_allclose
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import make_moons
 from sklearn.ensemble import StackingRegressor
@@ -699,3 +700,19 @@ def test_in_a_stack() -> None:
     """Below a meta-estimator that clones and fits on parts."""
     stack = StackingRegressor([("net", regressor(max_iter=40))], LinearRegression(), cv=3)
     assert fit(stack, X, Y).score(X, Y) > 0.5
+
+
+def test_class_weights_are_not_in_the_score():
+    """The held-out score is that of `score`, whatever the classes weigh; a part that lacks a class takes its dict."""
+    X = np.random.default_rng(0).normal(size=(120, 3))
+    y = np.where(X[:, 0] + X[:, 1] > 0.8, "rare", "often")
+    settings = {"early_stopping": True, "validation_fraction": 0.3, "max_iter": 5, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        nets = [GateClassifier(**settings, class_weight=weight).fit(X, y) for weight in (None, {"rare": 50.0})]
+    # Both hold the same 36 examples out, so a share of them is right.
+    for net in nets:
+        assert_allclose(36 * np.array(net.validation_scores_) % 1, 0, atol=1e-9)
+    assert nets[1].predict(X).tolist().count("rare") > nets[0].predict(X).tolist().count("rare")
+    net = GateClassifier(class_weight={"rare": 2.0}).partial_fit(X, y, classes=["often", "rare"])
+    assert net.partial_fit(X[y == "often"], y[y == "often"]).t_ == 120 + (y == "often").sum()

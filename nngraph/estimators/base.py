@@ -95,6 +95,10 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
         """Return how many classes there are; 0 where the labels are no classes."""
         return 0
 
+    def _by_class(self, train: Examples) -> Examples:
+        """Return what is trained on with the weights of the classes, if they have any."""
+        return train
+
     def _scale(self) -> float:
         """Return what a loss of the model is multiplied by in the curves."""
         return 1.0
@@ -108,6 +112,10 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
         if getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx"):
             task = self._init_callback_context(max_subtasks=self.max_iter)
             task.call_on_fit_task_begin(estimator=self, **told)
+        for callback in self.callbacks or ():
+            if hasattr(callback, "on_fit_task_end"):
+                name = type(callback).__name__
+                raise ValueError(f"callbacks has {name}, which is one of scikit-learn's; write set_callbacks({name}())")
         going_on = self.warm_start and hasattr(self, "model_")
         given = self._examples(X, y, sample_weight, reset=not going_on, known=going_on)
         rng = generator(self.random_state)
@@ -123,6 +131,7 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
                     f"warm_start goes on with the weights of the last fit, but {error}; False begins anew"
                 ) from error
         train, held = self._held_out(given, validation, rng)
+        train = self._by_class(train)
         progress = copy.deepcopy(self._where()) if going_on else Progress(self.early_stopping)
         progress.epochs, progress.early_stopping = 0, self.early_stopping
         self.model_, self._progress, self._online = model, progress, None
@@ -151,7 +160,7 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
         """Take one epoch on these examples, and go on where the last call, or `fit`, left off."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        train = counting(self._examples(X, y, sample_weight, reset=reset, known=True))
+        train = self._by_class(self._examples(X, y, sample_weight, reset=reset, known=True))
         if not hasattr(self, "model_"):
             rng = generator(self.random_state)
             self.model_, self._progress, self._order = self._new_model(train.X, rng), Progress(False), Order(rng)
@@ -211,7 +220,7 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
         """Return looked-at data; with `reset` the features are new, and unless `known` the kind of labels is."""
         X, y = checked(self, X, y, reset=reset)
         labels = self._labels(y, known=known)
-        return Examples(X, labels, weighted(sample_weight, X, y, getattr(self, "class_weight", None)))
+        return counting(Examples(X, labels, weighted(sample_weight, X)))
 
     def _held_out(self, given: Examples, validation: Sequence[Any], rng: Generator) -> tuple[Examples, Examples | None]:
         """Return what is trained on, and what is held out, if anything is."""
@@ -223,16 +232,15 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
         if X_val is not None:
             try:
                 X_val, y_val = checked(self, X_val, y_val, reset=False)
-                weights = weighted(weight_val, X_val, y_val, None)
-                held = counting(Examples(X_val, self._labels(y_val, known=True), weights))
+                held = counting(Examples(X_val, self._labels(y_val, known=True), weighted(weight_val, X_val)))
                 if len(held.X) < 2 and not self._classes():
                     raise ValueError("R^2, which judges, needs two or more examples, got 1")
             except ValueError as error:
                 raise ValueError(f"X_val, y_val: {error}") from error
-            return counting(given), held
+            return given, held
         if not self.early_stopping:
-            return counting(given), None
-        return held_out(counting(given), self.validation_fraction, rng, classes=self._classes())
+            return given, None
+        return held_out(given, self.validation_fraction, rng, classes=self._classes())
 
     def _new_model(self, X: Array, rng: Generator) -> Model:
         return Model(

@@ -18,6 +18,7 @@ from gates.losses import ClassOutput, OutputGate
 from gates.outputs import Logistic, Softmax
 from nngraph.estimators.base import GateEstimator
 from nngraph.estimators.constraints import CONSTRAINTS
+from nngraph.estimators.data import Examples, class_weighted
 from nngraph.estimators.names import CLASSIFICATION_LOSSES, classification_loss
 
 
@@ -73,7 +74,8 @@ class GateClassifier(ClassifierMixin, GateEstimator):
         Whether each epoch is printed.
     warm_start : bool, default=False
         Whether `fit` goes on where the last one stopped: with its weights, the optimiser's state, the rate and the
-        generator, so that many short fits are one long one.
+        generator, so that many short fits are one long one (but with "lbfgs", which begins anew, and with
+        early_stopping, which brings the best weights back each time).
     momentum : float, default=0.9
         Of "sgd".
     nesterovs_momentum : bool, default=True
@@ -94,7 +96,8 @@ class GateClassifier(ClassifierMixin, GateEstimator):
     batch_norm : bool, default=False
         Whether these layers are normalised by the batch, before their activation.
     class_weight : dict, "balanced" or None, default=None
-        What each class weighs; "balanced" as much in all, which `partial_fit` cannot know from a part.
+        What each class weighs in training, not in scores on validation data; "balanced" as much in all, which
+        `partial_fit` cannot know from a part. For several labels a list of dicts, one for each label.
     initializer : callable or None, default=None
         The initial weights, see `nngraph.initializers`; None for those of `MLPClassifier`.
     clip_norm : float or None, default=None
@@ -318,6 +321,9 @@ class GateClassifier(ClassifierMixin, GateEstimator):
 
     def _output(self) -> OutputGate:
         return classification_loss(self.loss, len(self.classes_), multilabel=self._multilabel)
+
+    def _by_class(self, train: Examples) -> Examples:
+        return train if self.class_weight is None else class_weighted(train, self.class_weight, self.classes_)
 
     def _classes(self) -> int:
         return 0 if self._multilabel else len(self.classes_)

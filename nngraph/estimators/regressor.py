@@ -63,7 +63,8 @@ class GateRegressor(RegressorMixin, GateEstimator):
         Whether each epoch is printed.
     warm_start : bool, default=False
         Whether `fit` goes on where the last one stopped: with its weights, the optimiser's state, the rate and the
-        generator, so that many short fits are one long one.
+        generator, so that many short fits are one long one (but with "lbfgs", which begins anew, and with
+        early_stopping, which brings the best weights back each time).
     momentum : float, default=0.9
         Of "sgd".
     nesterovs_momentum : bool, default=True
