@@ -79,7 +79,10 @@ class Resumed:
         self.state = {name: decode(part) for name, part in record.items()}
         self.first = self.guard(lambda: _count(self.state["epochs"]))
         if self.first > epochs:
-            raise self.other(f"{self.first} epochs are done, and epochs={epochs} are asked for")
+            raise StorageError(
+                f"{self.path}: {self.first} epochs are done, and epochs={epochs} are asked for; ask for "
+                f"{self.first} or more, or load the model from it"
+            )
         self.begin, self.now = self._generator("begin"), self._generator("now")
         self.random = self.guard(lambda: generator_of(decode(self._model["random"])))
         self.values = [self._decoder.array(node["value"]) for node in self._nodes(self._model)]

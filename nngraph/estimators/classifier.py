@@ -103,13 +103,15 @@ class GateClassifier(ClassifierMixin, GateEstimator):
     clip_norm : float or None, default=None
         The largest norm of the gradient; a longer one is cut down to it.
     callbacks : list or None, default=None
-        Of `nngraph.callbacks`; those of scikit-learn are given to `set_callbacks`.
+        Of `nngraph.callbacks`; those of scikit-learn are given to `set_callbacks`. The file of a `Checkpoint` can be
+        loaded as a net, but this `fit` does not resume from it.
 
     Attributes
     ----------
     classes_ : array of shape (n_classes,)
     model_ : Model
-        The net: ``model_.summary()``, ``model_.source()``, ``model_.save(path)``.
+        The net: ``model_.summary()``, ``model_.source()``, ``model_.diagnose(X, labels)``, ``model_.save(path)``. Its
+        labels are positions in `classes_`.
     coefs_, intercepts_ : lists of arrays
         The weights and biases, layer by layer.
     loss_, best_loss_ : float
