@@ -59,7 +59,11 @@ class Resumed:
 
     def __init__(self, path: Any, model: Any, epochs: int) -> None:
         self.path = path_of(path, "resume")
-        content = read_file(self.path)
+        try:
+            content = read_file(self.path)
+        except FileNotFoundError as error:
+            advice = "to begin, or to go on if there is one: resume=path if Path(path).exists() else None"
+            raise FileNotFoundError(error.errno, f"there is no checkpoint {self.path}; {advice}") from error
         if "training" not in content.texts:
             raise StorageError(f"{self.path}: is a model, not a checkpoint: there is no training to go on with")
         self._decoder = Decoder(content.arrays, {}, self.path)

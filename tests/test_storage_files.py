@@ -381,7 +381,7 @@ HOSTILE = [
         {"class_weight": {"dict": [[0, {"float": "nan"}]]}},
         "Softmax: class_weight must be finite and not negative",
     ),
-    ("Softmax", {"reduction": "max"}, "reduction must be 'mean' or 'sum', got 'max'"),
+    ("Softmax", {"reduction": "max"}, "reduction must be 'mean', 'batchmean' or 'sum', got 'max'"),
     ("Softmax", {"more": 1}, "no Softmax has the settings"),
     ("Tanh", {"slope": 1}, "no Tanh has the settings"),
 ]

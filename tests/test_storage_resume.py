@@ -534,7 +534,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     refused(tmp_path / "model", "is a model, not a checkpoint: there is no training to go on with")
     (tmp_path / "text").write_text("hello, hello")
     refused(tmp_path / "text", "is no file of nngraph, or a damaged one")
-    refused(tmp_path / "nothing", "No such file", error=FileNotFoundError)
+    refused(tmp_path / "nothing", "there is no checkpoint .*resume=path if", error=FileNotFoundError)
     refused(tmp_path, "directory", error=IsADirectoryError)
     refused(3, "resume must be a path", error=ValueError)
 
