@@ -43,6 +43,7 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
     # The settings, described in the subclasses.
     hidden_layer_sizes: Any
     activation: Any
+    loss: Any
     solver: Any
     alpha: float
     batch_size: Any
@@ -52,6 +53,7 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
     shuffle: bool
     random_state: Any
     tol: float
+    verbose: Any
     warm_start: bool
     momentum: float
     nesterovs_momentum: bool
@@ -60,6 +62,7 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
     beta_1: float
     beta_2: float
     epsilon: float
+    n_iter_no_change: float
     max_fun: int
     dropout: Any
     batch_norm: bool
@@ -70,6 +73,10 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
     _progress: Progress
     _order: Order
     _online: Online | None = None
+
+    def _keep(self, arguments: Mapping[str, Any]) -> None:
+        """Make attributes of the arguments of `__init__`, unchanged, as scikit-learn wants it."""
+        self.__dict__.update({name: value for name, value in arguments.items() if name != "self"})
 
     # --- What the two differ in --------------------------------------------------------------------------------------
 
