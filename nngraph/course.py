@@ -59,7 +59,11 @@ class Resumed:
 
     def __init__(self, path: Any, model: Any, epochs: int) -> None:
         self.path = path_of(path, "resume")
-        content = read_file(self.path)
+        try:
+            content = read_file(self.path)
+        except FileNotFoundError as error:
+            advice = "to begin, or to go on if there is one: resume=path if Path(path).exists() else None"
+            raise FileNotFoundError(error.errno, f"there is no checkpoint {self.path}; {advice}") from error
         if "training" not in content.texts:
             raise StorageError(f"{self.path}: is a model, not a checkpoint: there is no training to go on with")
         self._decoder = Decoder(content.arrays, {}, self.path)
@@ -79,7 +83,10 @@ class Resumed:
         self.state = {name: decode(part) for name, part in record.items()}
         self.first = self.guard(lambda: _count(self.state["epochs"]))
         if self.first > epochs:
-            raise self.other(f"{self.first} epochs are done, and epochs={epochs} are asked for")
+            raise StorageError(
+                f"{self.path}: {self.first} epochs are done, and epochs={epochs} are asked for; ask for "
+                f"{self.first} or more, or load the model from it"
+            )
         self.begin, self.now = self._generator("begin"), self._generator("now")
         self.random = self.guard(lambda: generator_of(decode(self._model["random"])))
         self.values = [self._decoder.array(node["value"]) for node in self._nodes(self._model)]

@@ -395,7 +395,9 @@ class TrainedModel(LearningModel):
     def _look_at(self, feeds: Mapping[Node, Array]) -> None:
         """Let the output look at all targets; raise what it raises, as the graph would."""
         scores = self._scorer.evaluate({self._X: feeds[self._X][:2]})[self.scores]
-        self._loss_of(np.zeros((len(feeds[self._y]), *scores.shape[1:]), scores.dtype), *list(feeds.values())[1:])
+        # What overflows is found and named by the training.
+        with np.errstate(over="ignore"):
+            self._loss_of(np.zeros((len(feeds[self._y]), *scores.shape[1:]), scores.dtype), *list(feeds.values())[1:])
 
 
 def _beginning(rng: np.random.Generator, resumed: Resumed | None, callbacks: list[Any]) -> np.random.Generator:

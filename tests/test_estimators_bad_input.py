@@ -13,6 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy
+import sklearn.callback
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -180,6 +181,7 @@ OWN = [
     ("clip_norm", "a", ["'clip_norm' parameter", "'a'"]),
     ("callbacks", "a", ["'callbacks' parameter", "list", "'a'"]),
     ("callbacks", EarlyStopping(), ["'callbacks' parameter", "list", "EarlyStopping("]),
+    ("callbacks", [sklearn.callback.ProgressBar()], ["one of scikit-learn's", "set_callbacks(ProgressBar())"]),
     ("callbacks", [1], ["a callback must be an instance of Callback", "1"]),
     ("callbacks", [EarlyStopping], ["write EarlyStopping()"]),
     ("callbacks", [EarlyStopping()], ["'validation_loss' is not measured", "X_val", "early_stopping=True"]),

@@ -30,6 +30,7 @@ from gates import (
     ExpGate,
     Gate,
     GatherGate,
+    HalfSquaredError,
     Hinge,
     Huber,
     LayerNormGate,
@@ -41,6 +42,7 @@ from gates import (
     MinimumGate,
     MultiplyGate,
     NegateGate,
+    Poisson,
     PowerGate,
     ReLU,
     ReshapeGate,
@@ -423,7 +425,7 @@ class Builder:
         if scores and rng.random() < 0.8:
             s = scores[-1 - rng.integers(min(len(scores), 3))]
             n, k = s[1].shape
-            reduction = ("mean", "sum")[rng.integers(2)]
+            reduction = ("mean", "batchmean", "sum")[rng.integers(3)]
             weights = [self.input(np.asarray(rng.uniform(0.5, 2, n), self.dtype))] if rng.random() < 0.4 else []
             labels = self.input(rng.integers(0, max(k, 2), n))
             targets = self.input(self.draw((n, k)))
@@ -431,6 +433,8 @@ class Builder:
             outputs: list[tuple[Gate, Value]] = [
                 (Logistic(reduction=reduction), unit),
                 (SquaredError(reduction=reduction), targets),
+                (HalfSquaredError(reduction=reduction), targets),
+                (Poisson(reduction=reduction), unit),
                 (AbsoluteError(reduction=reduction), targets),
                 (Huber(0.7, reduction=reduction), targets),
             ]

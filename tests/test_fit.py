@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import scipy
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import Ridge
 from sklearn.metrics import accuracy_score, r2_score
 
-from gates import Gate, Hinge, Huber, Logistic, ReLU, Softmax, SquaredError, Tanh
+from gates import AbsoluteError, Gate, HalfSquaredError, Hinge, Huber, Logistic, ReLU, Softmax, SquaredError, Tanh
 from nngraph import BatchNorm, Dense, DivergenceError, Dropout, Input, LayerNorm, Model, Parameter, Random
 from nngraph.callbacks import Callback
 from nngraph.optimizers import (
@@ -146,6 +147,173 @@ def test_gradient_descent_by_hand(case, size, engine):
     assert ("objective" in history) == ("penalty" in settings)
     if "penalty" in settings:
         assert_allclose(history["objective"], objectives, rtol=1e-11)
+
+
+@ENGINES
+@pytest.mark.parametrize("size", [50, 16, 7])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 1.5), (0.4, 0.0), (0.3, 2.0)])
+def test_a_shared_penalty_by_hand(l1, l2, weighted, size, engine):
+    """It is added to the sum of a batch's losses: the loop, the history, and single steps say so."""
+    one, other = linear(engine=engine), linear(engine=engine)
+    weight = RNG.uniform(0.2, 3.0, 50) if weighted else np.ones(50)
+    given = [weight] if weighted else []
+    penalty = ElasticNet(l1, l2, shared=True)
+    W, b, objectives = one.W[0].copy(), one.b[0].copy(), []
+    descent = other.descent(GradientDescent(0.3), penalty=penalty)
+    for _ in range(3):
+        before, losses = l1 * np.abs(W).sum() + l2 / 2 * (W**2).sum(), 0.0
+        for start in range(0, 50, size):
+            part = slice(start, start + size)
+            share = weight[part]
+            P = scipy.special.softmax(X[part] @ W + b, axis=1)
+            losses += share @ -np.log(P[np.arange(len(share)), Y[part]])
+            G = share[:, None] * (P - np.eye(3)[Y[part]])
+            # The gradient of the sum of the losses and the penalty, by what the batch weighs.
+            W, b = W - 0.3 * (X[part].T @ G + pull(W, l1, l2)) / share.sum(), b - 0.3 * G.sum(axis=0) / share.sum()
+            descent.load(X[part], Y[part], *(array[part] for array in given))
+            descent.compute()
+            descent.update()
+        batches = -(-50 // size)
+        objectives.append((losses + batches * before) / weight.sum())
+    history = one.fit(
+        X, Y, epochs=3, batch_size=size, optimizer=GradientDescent(0.3), shuffle=False, penalty=penalty,
+        sample_weight=weight if weighted else None, progress=False,
+    )  # fmt: skip
+    descent.finish()
+    for model in (one, other):
+        assert_allclose(model.W[0], W, rtol=1e-10)
+        assert_allclose(model.b[0], b, rtol=1e-10, atol=1e-13)
+    assert_allclose(history["objective"], objectives, rtol=1e-10)
+
+
+def test_a_shared_penalty_with_others():
+    """Penalties that are shared and that are not, of several parameters at once, each count as they are."""
+    models = [net(), net(), net()]
+    given = [
+        {"W1": L2(0.5, shared=True), "W2": L2(0.02), "b1": L1(0.1, shared=True)},
+        # Of full batches of 50.
+        {"W1": L2(0.01), "W2": L2(0.02), "b1": L1(0.002)},
+        {"W1": L2(0.01), "W2": L2(1.0, shared=True), "b1": L1(0.1, shared=True)},
+    ]
+    for model, penalty in zip(models, given, strict=True):
+        model.fit(X, Y, epochs=5, batch_size=50, optimizer=Momentum(0.1), penalty=penalty, progress=False)
+    assert_close(models[0], models[1], 1e-11)
+    assert_close(models[0], models[2], 1e-11)
+
+
+@pytest.mark.parametrize("penalty", [L1(0.1), L2(0.1), ElasticNet(0.1, 0.2)])
+def test_shared_penalties_say_so(penalty):
+    """In their repr, where they are compared, and where they are refused."""
+    kind = type(penalty)
+    numbers = [penalty.l1, penalty.l2] if kind is ElasticNet else [penalty.l1 or penalty.l2]
+    shared = kind(*numbers, shared=True)
+    assert eval(repr(shared)) == shared != penalty  # noqa: S307 - our own
+    assert "shared" not in repr(penalty)
+    with pytest.raises(ValueError, match=f"{kind.__name__}: shared"):
+        kind(*numbers, shared=1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_shared_penalty_with_scipy(weighted):
+    """All examples are one batch: the minimum is that of the penalty by what they weigh, and ridge regression."""
+    weight = RNG.uniform(0.2, 3.0, 50) if weighted else np.ones(50)
+    target = X @ [1.0, -2.0, 0.5] + 0.1 * RNG.normal(size=50)
+    found = []
+    for penalty in (L2(4.0, shared=True), L2(4.0 / weight.sum())):
+        model = Model([3, 1], output=HalfSquaredError(), random_state=0)
+        history = model.fit(
+            X, target, epochs=200, optimizer=ScipyMinimize("BFGS", gtol=1e-9), penalty=penalty,
+            sample_weight=weight if weighted else None, progress=False,
+        )  # fmt: skip
+        found.append(model.W[0].ravel().copy())
+        assert_allclose(history["objective"][-1] - history["loss"][-1], 2 * (model.W[0] ** 2).sum() / weight.sum())
+    assert_allclose(found[0], found[1], rtol=1e-6)
+    assert_allclose(found[0], Ridge(alpha=4.0).fit(X, target, weight).coef_, rtol=1e-6)
+
+
+def test_an_order_of_ones_own():
+    """A function that returns the rows' numbers: any, some twice; the batches are cut from it."""
+    orders = [RNG.permutation(50), RNG.integers(0, 50, 50), np.arange(50)[::-1]]
+    one, other, left = net(), net(), iter(orders)
+    one.fit(X, Y, epochs=3, batch_size=16, optimizer=Adam(0.01), shuffle=lambda rows: next(left)[:rows], progress=False)
+    descent = other.descent(Adam(0.01))
+    for order in orders:
+        for start in range(0, 50, 16):
+            descent.load(X[order[start : start + 16]], Y[order[start : start + 16]])
+            descent.compute()
+            descent.update()
+    descent.finish()
+    assert_close(one, other, 1e-11)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [np.arange(49), np.arange(1, 51), np.arange(-1, 49), np.arange(50.0), np.arange(50) > 3, [[0] * 50], None, "abc"],
+    ids=str,
+)
+def test_an_order_that_is_none(order):
+    """It is refused when it comes, and the weights are those of before."""
+    model = net()
+    before = weights(model)
+    with pytest.raises(ValueError, match="shuffle must return the numbers of 50 rows, from 0 to 49"):
+        model.fit(X, Y, epochs=2, batch_size=16, shuffle=lambda _: order, progress=False)
+    assert weights(model) == before
+
+
+@ENGINES
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_a_callback_sees_of_a_batch(weighted, engine):
+    """Its rows, what they weigh, and the parameters before and after the step."""
+    weight = RNG.uniform(0.2, 3.0, 50) if weighted else np.ones(50)
+    model, seen = net(engine=engine), []
+
+    class Sees(Callback):
+        """Notes what there is."""
+
+        def batch_begin(self, training):
+            """The parameters of before."""
+            self.before = {name: value.copy() for name, value in training.parameters.items()}
+
+        def batch_end(self, training):
+            """And what has become of them."""
+            step = {name: (self.before[name] - value) / 0.1 for name, value in training.parameters.items()}
+            seen.append((training.rows, training.weight, self.before, step))
+
+    model.fit(
+        X, Y, epochs=1, batch_size=16, optimizer=GradientDescent(0.1), shuffle=False, callbacks=[Sees()],
+        sample_weight=weight if weighted else None, progress=False,
+    )  # fmt: skip
+    assert [rows for rows, *_ in seen] == [16, 16, 16, 2]
+    assert_allclose([share for _, share, *_ in seen], [weight[i : i + 16].sum() for i in range(0, 50, 16)])
+    twin = net(output=Softmax(reduction="sum"))
+    for i, (rows, share, before, step) in enumerate(seen):
+        for name, value in before.items():
+            twin.parameters[name][...] = value
+        part = slice(16 * i, 16 * i + rows)
+        # The gradient of one example after another, weighed by hand.
+        totals = dict.fromkeys(before, 0.0)
+        for j in range(part.start, part.stop):
+            gradients = twin.gradients(X[j : j + 1], Y[j : j + 1])
+            totals = {name: total + weight[j] * gradients[name] for name, total in totals.items()}
+        for name, total in totals.items():
+            assert_allclose(step[name], total / share, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("output", [SquaredError, HalfSquaredError, AbsoluteError, Huber, Logistic])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_mean_over_rows(output, weighted):
+    """``reduction="batchmean"`` is the mean times the number of columns, in the loss and in the training."""
+    targets = (X > 0).astype(float)
+    weight = np.arange(1.0, 51) if weighted else None
+    models = [Model([3, 4, 3], output=output(reduction=kind), random_state=0) for kind in ("batchmean", "mean")]
+    assert models[0].calculate_loss(X, targets) == pytest.approx(3 * models[1].calculate_loss(X, targets))
+    for model, rate in zip(models, (0.01, 0.03), strict=True):
+        model.fit(
+            X, targets, epochs=3, batch_size=16, optimizer=GradientDescent(rate), shuffle=False, sample_weight=weight,
+            progress=False,
+        )  # fmt: skip
+    assert_close(*models, 1e-10)
 
 
 @ENGINES
@@ -635,6 +803,14 @@ def test_divergence(engine, size):
     assert np.isfinite(model.calculate_loss(X, y))
 
 
+@pytest.mark.parametrize("held", [None, 0.2])
+def test_targets_whose_square_overflows(held):
+    """They diverge at the first loss, and nothing is said of it before."""
+    model = Model([3, 1], output=SquaredError(), random_state=0)
+    with pytest.raises(DivergenceError, match="node 'loss' \\(SquaredError\\) became inf"):
+        model.fit(X, 1e200 * X[:, 0], epochs=2, validation=held, progress=False)
+
+
 @ENGINES
 def test_a_broken_gate_leaves_the_epochs_beginning(engine):
     """An error in a gate in the third epoch leaves the weights after the second, and the model trains on."""
@@ -805,6 +981,25 @@ def test_descent_is_fit(engine, optimizer):
         descent.update()
     descent.finish()
     assert_close(one, other, 1e-11)
+
+
+def test_the_state_of_a_descent():
+    """How many steps were taken, and copies of what the optimiser remembers: here sums of powers of a gradient."""
+    descent = linear().descent(Momentum(0.0, 0.5))
+    assert descent.state[0] == 0
+    assert_array_equal(np.concatenate(descent.state[1]), np.zeros(12))
+    descent.load(X, Y)
+    states = []
+    for _ in range(3):
+        descent.compute()
+        descent.update()
+        states.append(descent.state)
+    assert [step for step, _ in states] == [1, 2, 3]
+    # With a rate of 0 the gradient stays.
+    (first,), (second,), (third,) = (state for _, state in states)
+    assert np.abs(first).max() > 0.01
+    assert_allclose(second, 1.5 * first, rtol=1e-12)
+    assert_allclose(third, 1.75 * first, rtol=1e-12)
 
 
 def test_noise_on_the_features():

@@ -1036,3 +1036,19 @@ def test_a_sum_may_weigh_nothing():
     model.train(X, np.zeros(len(X), int), num_passes=3, reg_lambda=0)
     assert snapshot(model) == before
     assert model.loss_history == [0.0] * 4
+
+
+@pytest.mark.parametrize("engine", ["numpy", "graph"])
+@pytest.mark.parametrize("rows", [1, 7, 5000])
+def test_decision_function(engine, rows):
+    """The scores, by hand; from them the output predicts; they are the caller's own."""
+    X = np.random.default_rng(rows).normal(size=(rows, 3))
+    model = Model([3, 4, 2], random_state=0, engine=engine)
+    scores = model.decision_function(X)
+    (W1, W2), (b1, b2) = model.W, model.b
+    np.testing.assert_allclose(scores, np.tanh(X @ W1 + b1) @ W2 + b2, rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(model.predict(X), model.output.predict(scores))
+    np.testing.assert_array_equal(model.predict_proba(X), model.output.predict_proba(scores))
+    before = scores.copy()
+    scores[...] = 0.0
+    np.testing.assert_array_equal(model.decision_function(X), before)

@@ -95,7 +95,12 @@ FLOORS = [
     ["nngraph.storage"],
     ["nngraph.checking", "nngraph.cli", "nngraph.ensemble"],
     ["nngraph.estimators.data", "nngraph.estimators.names", "nngraph.estimators.progress", "nngraph.estimators.rules"],
-    ["nngraph.estimators.online", "nngraph.estimators.watch"],
+    [
+        "nngraph.estimators.constraints",
+        "nngraph.estimators.online",
+        "nngraph.estimators.opened",
+        "nngraph.estimators.watch",
+    ],
     ["nngraph.estimators.base"],
     ["nngraph.estimators.classifier", "nngraph.estimators.regressor"],
     ["nngraph.estimators"],

@@ -1,5 +1,6 @@
 """The pages: every code block of README and docs runs and prints what stands below it, every command works."""
 
+import codeop
 import os
 import re
 import shlex
@@ -36,6 +37,19 @@ def run(command, cwd=ROOT):
 def test_every_block_is_of_a_kind_that_is_run(page):
     """A block in another language would go untested."""
     assert {language for language, _, _ in BLOCKS[page]} <= {"python", "sh", "text"}
+
+
+@every_page
+def test_blocks_can_be_pasted(page):
+    """Line by line into Python's prompt, where an empty line, and nothing else, ends a loop or a class."""
+    for language, file, text in BLOCKS[page]:
+        if language == "python" and not file:
+            typed = []
+            for line in (*text.splitlines(), ""):
+                typed.append(line)
+                if codeop.compile_command("\n".join(typed), page) is not None:
+                    typed = []
+            assert typed == []
 
 
 @every_page

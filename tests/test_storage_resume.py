@@ -483,7 +483,6 @@ def checkpoint(tmp_path_factory):
 
 
 REFUSED = [
-    ({"epochs": 2}, "3 epochs are done, and epochs=2 are asked for"),
     ({"optimizer": Adam(0.002)}, r"optimizer is Adam\(rate=0.002.*, and was Adam\(rate=0.001"),
     ({"optimizer": AdamW()}, r"optimizer is AdamW\(.*, and was Adam\("),
     ({"batch_size": 15}, "batch_size is 15, and was 16"),
@@ -503,6 +502,11 @@ REFUSED = [
 def test_other_arguments(checkpoint, options, message):
     """What would be another training is refused."""
     refused(checkpoint, f"is of another training: .*{message}.*; resume with the model and the arguments", **options)
+
+
+def test_fewer_epochs_than_are_done(checkpoint):
+    """It is the same training, which cannot go back; the error says what to do."""
+    refused(checkpoint, "3 epochs are done, and epochs=2 are asked for; ask for 3 or more", epochs=2)
 
 
 MODELS = [
@@ -530,7 +534,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     refused(tmp_path / "model", "is a model, not a checkpoint: there is no training to go on with")
     (tmp_path / "text").write_text("hello, hello")
     refused(tmp_path / "text", "is no file of nngraph, or a damaged one")
-    refused(tmp_path / "nothing", "No such file", error=FileNotFoundError)
+    refused(tmp_path / "nothing", "there is no checkpoint .*resume=path if", error=FileNotFoundError)
     refused(tmp_path, "directory", error=IsADirectoryError)
     refused(3, "resume must be a path", error=ValueError)
 

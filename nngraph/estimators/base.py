@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import re
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from numbers import Integral, Real
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,20 +14,16 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 
-# Private, but what scikit-learn's own estimators check their settings with: so ours say the same.
-from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import check_is_fitted
-
 from gates.arrays import Array
-from gates.contract import Gate
 from gates.losses import OutputGate
+from nngraph.estimators.constraints import CONSTRAINTS
 from nngraph.estimators.data import Examples, checked, counting, held_out, weighted
-from nngraph.estimators.names import ACTIVATIONS, architecture
+from nngraph.estimators.names import architecture
 from nngraph.estimators.online import Online
+from nngraph.estimators.opened import OpenedNet
 from nngraph.estimators.progress import Progress, continued
 from nngraph.estimators.rules import Order, UncorrectedAdam, Velocity, uniform
 from nngraph.estimators.watch import Watch
-from nngraph.graph import Values
 from nngraph.initializers import Generator
 from nngraph.model import Model
 from nngraph.optimizers import GradientDescent, Optimizer, ScipyMinimize
@@ -41,43 +35,15 @@ from nngraph.validation import drawing, generator
 OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown", "_parent_callback_ctx", "_skl_callbacks")
 
 
-class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
+class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
     """A `Model` behind scikit-learn's interface; see `GateClassifier` and `GateRegressor`."""
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS)), Gate, "array-like", None],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"}), Optimizer, ScipyMinimize],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "batch_norm": ["boolean"],
-        "initializer": [callable, None],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "callbacks": [list, tuple, None],
-    }
+    _parameter_constraints: ClassVar[Mapping[str, Any]] = CONSTRAINTS
 
     # The settings, described in the subclasses.
     hidden_layer_sizes: Any
     activation: Any
+    loss: Any
     solver: Any
     alpha: float
     batch_size: Any
@@ -87,6 +53,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     shuffle: bool
     random_state: Any
     tol: float
+    verbose: Any
     warm_start: bool
     momentum: float
     nesterovs_momentum: bool
@@ -95,6 +62,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     beta_1: float
     beta_2: float
     epsilon: float
+    n_iter_no_change: float
     max_fun: int
     dropout: Any
     batch_norm: bool
@@ -102,16 +70,15 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     clip_norm: float | None
     callbacks: Any
 
-    model_: Model
     _progress: Progress
     _order: Order
     _online: Online | None = None
 
-    # --- What the two differ in --------------------------------------------------------------------------------------
+    def _keep(self, arguments: Mapping[str, Any]) -> None:
+        """Make attributes of the arguments of `__init__`, unchanged, as scikit-learn wants it."""
+        self.__dict__.update({name: value for name, value in arguments.items() if name != "self"})
 
-    @abstractmethod
-    def _labels(self, y: Array, *, known: bool) -> Array:
-        """Return what is to be learned as numbers; look at its kind, and remember it unless that is known."""
+    # --- What the two differ in --------------------------------------------------------------------------------------
 
     @abstractmethod
     def _output(self) -> OutputGate:
@@ -120,10 +87,6 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     @abstractmethod
     def _columns(self) -> int:
         """Return how many scores there are."""
-
-    @abstractmethod
-    def _targets(self, labels: Array) -> Array:
-        """Return the targets as the output wants them."""
 
     @abstractmethod
     def _score_of(self, scores: Array, labels: Array, weights: Array | None) -> float:
@@ -139,6 +102,10 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Return how many classes there are; 0 where the labels are no classes."""
         return 0
 
+    def _by_class(self, train: Examples) -> Examples:
+        """Return what is trained on with the weights of the classes, if they have any."""
+        return train
+
     def _scale(self) -> float:
         """Return what a loss of the model is multiplied by in the curves."""
         return 1.0
@@ -152,6 +119,10 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx"):
             task = self._init_callback_context(max_subtasks=self.max_iter)
             task.call_on_fit_task_begin(estimator=self, **told)
+        for callback in self.callbacks or ():
+            if hasattr(callback, "on_fit_task_end"):
+                name = type(callback).__name__
+                raise ValueError(f"callbacks has {name}, which is one of scikit-learn's; write set_callbacks({name}())")
         going_on = self.warm_start and hasattr(self, "model_")
         given = self._examples(X, y, sample_weight, reset=not going_on, known=going_on)
         rng = generator(self.random_state)
@@ -167,6 +138,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     f"warm_start goes on with the weights of the last fit, but {error}; False begins anew"
                 ) from error
         train, held = self._held_out(given, validation, rng)
+        train = self._by_class(train)
         progress = copy.deepcopy(self._where()) if going_on else Progress(self.early_stopping)
         progress.epochs, progress.early_stopping = 0, self.early_stopping
         self.model_, self._progress, self._online = model, progress, None
@@ -198,7 +170,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Take one epoch on these examples, and go on where the last call, or `fit`, left off."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        train = counting(self._examples(X, y, sample_weight, reset=reset, known=True))
+        train = self._by_class(self._examples(X, y, sample_weight, reset=reset, known=True))
         if not hasattr(self, "model_"):
             rng = generator(self.random_state)
             self.model_, self._progress, self._order = self._new_model(train.X, rng), Progress(False), Order(rng)
@@ -218,6 +190,8 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         loss = self._online.epoch(train, size, order, rate, self._scale())
         progress.epochs = 0
         progress.end_epoch(loss, rows, self)
+        if self.verbose:
+            print(f"Iteration {progress.epochs}, loss = {loss:.8f}")
         if progress.idle > self.n_iter_no_change:
             progress.turn_down(rate, self)
         self.__dict__.update(progress.attributes())
@@ -256,7 +230,7 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Return looked-at data; with `reset` the features are new, and unless `known` the kind of labels is."""
         X, y = checked(self, X, y, reset=reset)
         labels = self._labels(y, known=known)
-        return Examples(X, labels, weighted(sample_weight, X, y, getattr(self, "class_weight", None)))
+        return counting(Examples(X, labels, weighted(sample_weight, X)))
 
     def _held_out(self, given: Examples, validation: Sequence[Any], rng: Generator) -> tuple[Examples, Examples | None]:
         """Return what is trained on, and what is held out, if anything is."""
@@ -268,16 +242,15 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if X_val is not None:
             try:
                 X_val, y_val = checked(self, X_val, y_val, reset=False)
-                weights = weighted(weight_val, X_val, y_val, None)
-                held = counting(Examples(X_val, self._labels(y_val, known=True), weights))
+                held = counting(Examples(X_val, self._labels(y_val, known=True), weighted(weight_val, X_val)))
                 if len(held.X) < 2 and not self._classes():
                     raise ValueError("R^2, which judges, needs two or more examples, got 1")
             except ValueError as error:
                 raise ValueError(f"X_val, y_val: {error}") from error
-            return counting(given), held
+            return given, held
         if not self.early_stopping:
-            return counting(given), None
-        return held_out(counting(given), self.validation_fraction, rng, classes=self._classes())
+            return given, None
+        return held_out(given, self.validation_fraction, rng, classes=self._classes())
 
     def _new_model(self, X: Array, rng: Generator) -> Model:
         return Model(
@@ -334,70 +307,6 @@ class GateEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         while size > 2 and rows % size == 1 and model.graph.running:
             size -= 1
         return size
-
-    # --- Asking ------------------------------------------------------------------------------------------------------
-
-    def _scores(self, X: Any) -> Array:
-        check_is_fitted(self)
-        return self.model_.decision_function(checked(self, X))
-
-    def activations(self, X: Any) -> Values:
-        """Return the value of every node of the net up to the scores.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        values : Values
-            By name: X, XW1, Z1, A1, ...
-        """
-        check_is_fitted(self)
-        return self.model_.activations(checked(self, X))
-
-    def gradients(self, X: Any, y: Any) -> Values:
-        """Return the gradient of the mean loss (without the penalty) by every node of the net.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-
-        Returns
-        -------
-        gradients : Values
-            By name: W1, b1, A1, ...
-        """
-        check_is_fitted(self)
-        X, y = checked(self, X, y, reset=False)
-        return self.model_.gradients(X, self._targets(self._labels(y, known=True)))
-
-    @property
-    def coefs_(self) -> list[Array]:
-        """The weights, layer by layer; writing into them changes the net."""
-        return list(self._fitted("coefs_").W)
-
-    @property
-    def intercepts_(self) -> list[Array]:
-        """The biases, layer by layer; writing into them changes the net."""
-        parameters = self._fitted("intercepts_").parameters.items()
-        return [value for name, value in parameters if re.fullmatch(r"b\d+", name)]
-
-    def _fitted(self, name: str) -> Model:
-        if "model_" not in vars(self):
-            raise AttributeError(f"{type(self).__name__} has no {name} before fit")
-        return self.model_
-
-    @property
-    def n_layers_(self) -> int:
-        """The number of layers, that of the features and that of the scores included."""
-        return len(self._fitted("n_layers_").W) + 1
-
-    @property
-    def n_outputs_(self) -> int:
-        """The number of scores."""
-        return len(self._fitted("n_outputs_").W[-1].T)
 
 
 def _theta(model: Model) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,8 @@ from gates.layers import log_softmax
 from gates.losses import ClassOutput, OutputGate
 from gates.outputs import Logistic, Softmax
 from nngraph.estimators.base import GateEstimator
+from nngraph.estimators.constraints import CONSTRAINTS
+from nngraph.estimators.data import Examples, class_weighted
 from nngraph.estimators.names import CLASSIFICATION_LOSSES, classification_loss
 
 
@@ -71,7 +74,8 @@ class GateClassifier(ClassifierMixin, GateEstimator):
         Whether each epoch is printed.
     warm_start : bool, default=False
         Whether `fit` goes on where the last one stopped: with its weights, the optimiser's state, the rate and the
-        generator, so that many short fits are one long one.
+        generator, so that many short fits are one long one (but with "lbfgs", which begins anew, and with
+        early_stopping, which brings the best weights back each time).
     momentum : float, default=0.9
         Of "sgd".
     nesterovs_momentum : bool, default=True
@@ -92,19 +96,22 @@ class GateClassifier(ClassifierMixin, GateEstimator):
     batch_norm : bool, default=False
         Whether these layers are normalised by the batch, before their activation.
     class_weight : dict, "balanced" or None, default=None
-        What each class weighs.
+        What each class weighs in training, not in scores on validation data; "balanced" as much in all, which
+        `partial_fit` cannot know from a part. For several labels a list of dicts, one for each label.
     initializer : callable or None, default=None
         The initial weights, see `nngraph.initializers`; None for those of `MLPClassifier`.
     clip_norm : float or None, default=None
         The largest norm of the gradient; a longer one is cut down to it.
     callbacks : list or None, default=None
-        Of `nngraph.callbacks`; those of scikit-learn are given to `set_callbacks`.
+        Of `nngraph.callbacks`; those of scikit-learn are given to `set_callbacks`. The file of a `Checkpoint` can be
+        loaded as a net, but this `fit` does not resume from it.
 
     Attributes
     ----------
     classes_ : array of shape (n_classes,)
     model_ : Model
-        The net: ``model_.summary()``, ``model_.source()``, ``model_.save(path)``.
+        The net: ``model_.summary()``, ``model_.source()``, ``model_.diagnose(X, labels)``, ``model_.save(path)``. Its
+        labels are positions in `classes_`.
     coefs_, intercepts_ : lists of arrays
         The weights and biases, layer by layer.
     loss_, best_loss_ : float
@@ -133,12 +140,13 @@ class GateClassifier(ClassifierMixin, GateEstimator):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **GateEstimator._parameter_constraints,  # noqa: SLF001 - the name is scikit-learn's
+    _parameter_constraints: ClassVar[Mapping[str, Any]] = {
+        **CONSTRAINTS,
         "loss": [StrOptions({"log_loss", *CLASSIFICATION_LOSSES}), OutputGate],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
 
+    class_weight: Any
     classes_: Array
 
     def __init__(
@@ -175,40 +183,11 @@ class GateClassifier(ClassifierMixin, GateEstimator):
         clip_norm: float | None = None,
         callbacks: Any = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.class_weight = class_weight
-        self.initializer = initializer
-        self.clip_norm = clip_norm
-        self.callbacks = callbacks
+        self._keep(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = self.loss == "log_loss" or isinstance(self.loss, Logistic)
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -275,6 +254,11 @@ class GateClassifier(ClassifierMixin, GateEstimator):
         ValueError, DivergenceError
             As in `fit`.
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs all examples, of which partial_fit sees a part; give a dict, such as "
+                "compute_class_weight of scikit-learn finds"
+            )
         with self._or_as_before():
             first_call = _check_partial_fit_first_call(self, classes)
             if first_call:
@@ -311,6 +295,9 @@ class GateClassifier(ClassifierMixin, GateEstimator):
 
     def _output(self) -> OutputGate:
         return classification_loss(self.loss, len(self.classes_), multilabel=self._multilabel)
+
+    def _by_class(self, train: Examples) -> Examples:
+        return train if self.class_weight is None else class_weighted(train, self.class_weight, self.classes_)
 
     def _classes(self) -> int:
         return 0 if self._multilabel else len(self.classes_)

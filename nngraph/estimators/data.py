@@ -81,34 +81,50 @@ def _check_kinds(y: Any) -> None:
         raise ValueError(f"y mixes {names}; make all of them strings, or all of them numbers")
 
 
-def weighted(sample_weight: Any, X: Array, y: Array, class_weight: Any) -> Array | None:
+def weighted(sample_weight: Any, X: Array) -> Array | None:
     """Return the weight of every example, in the dtype of X; None if all weigh the same."""
-    weights = None
+    if sample_weight is None:
+        return None
     with np.errstate(over="ignore", under="ignore"):
-        if sample_weight is not None:
-            try:
-                weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-            except ValueError as error:
-                where = _place(sample_weight, "sample_weight")
-                raise (ValueError(f"{error}\n{where}") if where else error) from None
-        if class_weight is not None:
-            by_class = _by_class(class_weight, y).astype(X.dtype)
-            weights = by_class if weights is None else weights * by_class
-        if weights is not None and not np.isfinite(weights.sum()):
-            raise ValueError(
-                f"the weights of all examples add up to more than {X.dtype} can hold; divide them by the same number"
-            )
-    return weights
+        try:
+            weights: Array = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        except ValueError as error:
+            where = _place(sample_weight, "sample_weight")
+            raise (ValueError(f"{error}\n{where}") if where else error) from None
+        return _addable(weights)
 
 
-def _by_class(class_weight: Any, y: Array) -> Array:
-    """Return the weight of every example's class."""
+def class_weighted(examples: Examples, class_weight: Any, names: Array) -> Examples:
+    """Return examples whose weights are multiplied by those of their classes.
+
+    `names` are those of the classes, by number; of several labels the weights of all that an example has multiply.
+    """
+    y, given = examples.labels, class_weight
+    if isinstance(given, dict) and y.ndim == 1:
+        known = names.tolist()
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise ValueError(f"class_weight={class_weight!r}: there is no class {unknown[0]!r}; there are {known}")
+        # Only of those that occur: scikit-learn wants no others.
+        there = set(np.unique(y).tolist())
+        given = {number: given[name] for number, name in enumerate(known) if name in given and number in there}
     try:
-        weights: Array = compute_sample_weight(class_weight, y)
+        by_class = compute_sample_weight(given or None, y)
     except (TypeError, ValueError) as error:
         raise ValueError(f"class_weight={class_weight!r}: {error}") from error
-    if not (np.isfinite(weights) & (weights >= 0)).all():
+    if not (np.isfinite(by_class) & (by_class >= 0)).all():
         raise ValueError(f"class_weight must give every class a finite weight, not below 0, got {class_weight!r}")
+    with np.errstate(over="ignore", under="ignore"):
+        by_class = by_class.astype(examples.X.dtype)
+        weights = by_class if examples.weights is None else examples.weights * by_class
+        return counting(examples._replace(weights=_addable(weights)))
+
+
+def _addable(weights: Array) -> Array:
+    if not np.isfinite(weights.sum()):
+        raise ValueError(
+            f"the weights of all examples add up to more than {weights.dtype} can hold; divide them by the same number"
+        )
     return weights
 
 

@@ -93,7 +93,7 @@ class Online:
             batch = train if len(some) == rows else taken(train, some)
             descent.load(*batch)
             weight = float(len(some) if batch.weights is None else batch.weights.sum())
-            penalty = self._alpha / 2 * sum(W.dot(W) for W in self._W)
+            penalty = float(self._alpha / 2 * sum(W.dot(W) for W in self._W))
             loss = descent.compute()
             if not math.isfinite(loss):
                 raise self._diverged(start // size, rate)

@@ -34,6 +34,8 @@ class Progress:
         What the learning rate is multiplied by.
     state : (int, tuple of arrays) or None
         How many steps the optimiser took, and what it remembers.
+    kind : type or None
+        The class of the optimiser.
     """
 
     early_stopping: bool
@@ -47,6 +49,7 @@ class Progress:
     idle: int = 0
     factor: float = 1.0
     state: tuple[int, tuple[Array, ...]] | None = None
+    kind: type[Optimizer] | None = None
 
     def __call__(self, epoch: float, epochs: float) -> float:
         """Return the factor: a schedule."""
@@ -124,9 +127,9 @@ class Continued(Optimizer):
 
 def continued(optimizer: Optimizer, progress: Progress, theta: Array) -> Optimizer:
     """Return an optimiser that goes on where the last one left off, if that was of its kind; else it begins anew."""
-    if progress.state is not None:
+    if progress.state is not None and progress.kind is type(optimizer):
         step, state = progress.state
         if [np.shape(part) for part in optimizer.start(theta)] == [part.shape for part in state]:
             return Continued(optimizer, step, state)
-        progress.state = None
+    progress.state, progress.kind = None, type(optimizer)
     return optimizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from gates.arrays import Array
 from gates.losses import ClassOutput, OutputGate
 from gates.outputs import Poisson
 from nngraph.estimators.base import GateEstimator
+from nngraph.estimators.constraints import CONSTRAINTS
 from nngraph.estimators.names import REGRESSION_LOSSES
 
 
@@ -61,7 +63,8 @@ class GateRegressor(RegressorMixin, GateEstimator):
         Whether each epoch is printed.
     warm_start : bool, default=False
         Whether `fit` goes on where the last one stopped: with its weights, the optimiser's state, the rate and the
-        generator, so that many short fits are one long one.
+        generator, so that many short fits are one long one (but with "lbfgs", which begins anew, and with
+        early_stopping, which brings the best weights back each time).
     momentum : float, default=0.9
         Of "sgd".
     nesterovs_momentum : bool, default=True
@@ -86,12 +89,13 @@ class GateRegressor(RegressorMixin, GateEstimator):
     clip_norm : float or None, default=None
         The largest norm of the gradient; a longer one is cut down to it.
     callbacks : list or None, default=None
-        Of `nngraph.callbacks`; those of scikit-learn are given to `set_callbacks`.
+        Of `nngraph.callbacks`; those of scikit-learn are given to `set_callbacks`. The file of a `Checkpoint` can be
+        loaded as a net, but this `fit` does not resume from it.
 
     Attributes
     ----------
     model_ : Model
-        The net: ``model_.summary()``, ``model_.source()``, ``model_.save(path)``.
+        The net: ``model_.summary()``, ``model_.source()``, ``model_.diagnose(X, y)``, ``model_.save(path)``.
     coefs_, intercepts_ : lists of arrays
         The weights and biases, layer by layer.
     loss_, best_loss_ : float
@@ -121,8 +125,8 @@ class GateRegressor(RegressorMixin, GateEstimator):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **GateEstimator._parameter_constraints,  # noqa: SLF001 - the name is scikit-learn's
+    _parameter_constraints: ClassVar[Mapping[str, Any]] = {
+        **CONSTRAINTS,
         "loss": [StrOptions(set(REGRESSION_LOSSES)), OutputGate],
     }
 
@@ -159,35 +163,7 @@ class GateRegressor(RegressorMixin, GateEstimator):
         clip_norm: float | None = None,
         callbacks: Any = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.initializer = initializer
-        self.clip_norm = clip_norm
-        self.callbacks = callbacks
+        self._keep(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
