@@ -75,6 +75,9 @@ class Order:
     def __init__(self, rng: Generator) -> None:
         self._rng, self._rows = rng, np.arange(0)
 
+    def __repr__(self) -> str:
+        return "scikit-learn's order"
+
     def __call__(self, rows: int) -> Array:
         """Return the next order of so many rows."""
         if len(self._rows) != rows:
