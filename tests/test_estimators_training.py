@@ -316,13 +316,20 @@ def test_own_validation(make: object, y: np.ndarray, given: dict, weights: np.nd
 
 
 def test_validation_without_early_stopping() -> None:
-    """Then it is measured only: the training is that without."""
-    plain = fit(classifier(), X[TRAIN], LABELS[TRAIN])
-    watched = fit(classifier(), X[TRAIN], LABELS[TRAIN], X_val=X[OTHER], y_val=LABELS[OTHER])
-    same(plain, watched)
+    """Then it stops nothing, and the steps are those without; but the weights that are best on it are kept."""
+    settings = {"max_iter": 12, "learning_rate_init": 0.3}
+    plain = fit(classifier(**settings), X[TRAIN], THREE[TRAIN])
+    watched = fit(classifier(**settings), X[TRAIN], THREE[TRAIN], X_val=X[OTHER], y_val=THREE[OTHER])
+    assert watched.loss_curve_ == plain.loss_curve_
+    scores = watched.validation_scores_
+    best = int(np.argmax(scores))
+    assert best + 1 < len(scores) == 12
+    shorter = fit(classifier(**{**settings, "max_iter": best + 1}), X[TRAIN], THREE[TRAIN])
+    for one, other in zip(shorter.coefs_, watched.coefs_, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert watched.score(X[OTHER], THREE[OTHER]) == watched.best_validation_score_ == max(scores)
     assert plain.validation_loss_curve_ is plain.validation_scores_ is plain.best_validation_score_ is None
-    assert len(watched.validation_loss_curve_) == len(watched.validation_scores_) == 6
-    assert watched.best_validation_score_ is None
+    assert len(watched.validation_loss_curve_) == 12
 
 
 def test_early_stopping_goes_on() -> None:

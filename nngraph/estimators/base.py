@@ -154,7 +154,7 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
             epochs=int(self.max_iter), batch_size=size, optimizer=optimizer, schedule=self._schedule(progress),
             penalty=self._penalty(), clip_norm=self.clip_norm,
             validation=None if held is None else (held.X, self._targets(held.labels), held.weights),
-            callbacks=[*(self.callbacks or ()), watch], shuffle=self._order if self.shuffle else False, progress=False,
+            callbacks=[watch, *(self.callbacks or ())], shuffle=self._order if self.shuffle else False, progress=False,
         )  # fmt: skip
         self.__dict__.update(progress.attributes())
         if task is not None:

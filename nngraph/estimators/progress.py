@@ -22,7 +22,7 @@ class Progress:
     Attributes
     ----------
     early_stopping : bool
-        Whether the score on validation data says what is better, and not the loss.
+        Whether the score on validation data says when to stop, and not the loss.
     loss_curve, validation_loss_curve, validation_scores : lists of float
         A number for every epoch.
     rows, epochs : int
@@ -55,25 +55,27 @@ class Progress:
         """Return the factor: a schedule."""
         return self.factor
 
-    def end_epoch(self, loss: float, rows: int, settings: Any) -> bool:
-        """Write an epoch on so many examples down, and count it if it brings less than tol; return whether it is best.
+    def end_epoch(self, loss: float, rows: int, settings: Any, score: float | None = None) -> bool:
+        """Write an epoch on so many examples down, and count it if it brings less than tol.
 
-        If scores judge, the last one was appended before.
+        Return whether its score, if there are validation data, is the best so far.
         """
         self.loss_curve.append(float(loss))
         self.rows += rows
         self.epochs += 1
         if settings.learning_rate == "invscaling":
             self.factor = (self.rows + 1.0) ** -settings.power_t
-        if self.early_stopping:
-            score, best = self.validation_scores[-1], self.best_score
-            self.idle = self.idle + 1 if score < best + settings.tol else 0
+        best, lowest = self.best_score, self.best_loss
+        if score is not None:
+            self.validation_scores.append(score)
             self.best_score = max(best, score)
-            return score > best
-        lowest = self.best_loss
-        self.idle = self.idle + 1 if loss > lowest - settings.tol else 0
-        self.best_loss = min(float(loss), lowest)
-        return loss < lowest
+        if self.early_stopping:
+            idle = score is not None and score < best + settings.tol
+        else:
+            idle = loss > lowest - settings.tol
+            self.best_loss = min(float(loss), lowest)
+        self.idle = self.idle + 1 if idle else 0
+        return score is not None and score > best
 
     def turn_down(self, rate: float, settings: Any) -> bool:
         """Divide the learning rate by 5 if it is "adaptive", and return whether it was; not if it is small already."""
@@ -86,14 +88,13 @@ class Progress:
 
     def attributes(self) -> dict[str, Any]:
         """Return what the estimator shows of it, as scikit-learn's do: what is not judged by is None."""
-        by_score = self.early_stopping
         return {
             "loss_curve_": self.loss_curve,
             "validation_loss_curve_": self.validation_loss_curve or None,
             "validation_scores_": self.validation_scores or None,
             "loss_": self.loss_curve[-1] if self.loss_curve else math.nan,
-            "best_loss_": None if by_score else self.best_loss,
-            "best_validation_score_": self.best_score if by_score else None,
+            "best_loss_": None if self.early_stopping else self.best_loss,
+            "best_validation_score_": self.best_score if self.validation_scores else None,
             "n_iter_": self.epochs,
             "t_": self.rows,
         }

@@ -64,14 +64,14 @@ class GateRegressor(RegressorMixin, GateEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on where the last one stopped: with its weights, the optimiser's state, the rate and the
         generator, so that many short fits are one long one (but with "lbfgs", which begins anew, and with
-        early_stopping, which brings the best weights back each time).
+        validation data, by which the best weights are brought back each time).
     momentum : float, default=0.9
         Of "sgd".
     nesterovs_momentum : bool, default=True
         Whether "sgd" looks ahead.
     early_stopping : bool, default=False
-        Whether the score on validation data decides when to stop; the weights with the best score are kept. They are
-        ``X_val, y_val`` of `fit`, or a part of the examples that is held out.
+        Whether the score on validation data decides when to stop: that on ``X_val, y_val`` of `fit`, or on a part of
+        the examples that is held out.
     validation_fraction : float, default=0.1
         How large a part.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
@@ -192,7 +192,7 @@ class GateRegressor(RegressorMixin, GateEstimator):
         sample_weight : array-like of shape (n_samples,), optional
             What each example weighs; one that weighs 0 is left out.
         X_val, y_val, sample_weight_val : array-like, optional
-            Examples to judge by after every epoch.
+            Examples to judge by after every epoch; the weights with the best score on them are kept.
 
         Returns
         -------

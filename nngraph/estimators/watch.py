@@ -59,7 +59,7 @@ class Watch(Callback):
 
     def fit_begin(self, training: Training) -> None:
         """Find the weights that the penalty is on; what a fit goes on from is the best so far."""
-        if self._progress.early_stopping and self._progress.validation_scores:
+        if self._score is not None and self._progress.validation_scores:
             self._best = training.weights()
         parts = training.parameters.values()
         self._weights = [part.ravel() for part in parts if part.ndim >= 2] if self._settings.alpha else []
@@ -93,14 +93,13 @@ class Watch(Callback):
             loss = self._sum / self._rows
         if "validation_loss" in training.history:
             progress.validation_loss_curve.append(training.history.last("validation_loss") * self._scale)
-        if self._score is not None:
-            progress.validation_scores.append(self._score())
-        if progress.end_epoch(loss, self._examples, settings) and progress.early_stopping:
+        score = None if self._score is None else self._score()
+        if progress.end_epoch(loss, self._examples, settings, score):
             self._best = training.weights()
         if settings.verbose:
             print(f"Iteration {progress.epochs}, loss = {loss:.8f}")
-            if self._score is not None:
-                print(f"Validation score: {progress.validation_scores[-1]:f}")
+            if score is not None:
+                print(f"Validation score: {score:f}")
         # Without validation data SciPy's methods know by themselves when to stop.
         if progress.idle > settings.n_iter_no_change and (training.update is not None or progress.early_stopping):
             self._stop(training)
