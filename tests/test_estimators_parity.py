@@ -244,7 +244,7 @@ def test_lbfgs(data: str, weights: list) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"solver": "lbfgs", "max_fun": 5}, "F,G EVALUATIONS EXCEEDS LIMIT"),
+        ({"solver": "lbfgs", "max_fun": 5}, "EVALUATIONS EXCEEDS LIMIT"),
         ({"solver": ScipyMinimize("dogleg")}, "non-psd Hessian"),
     ],
 )
