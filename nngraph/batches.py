@@ -37,6 +37,8 @@ class Batches:
         How many rows and batches there are.
     weight : float
         What all rows weigh.
+    present : array or None
+        The numbers of the rows of the present batch, None for all.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Batches:
         self.weight = float(self.rows if weights is None else weights.sum())
         self._data, self._size, self._rng, self._shuffle = data, size, rng, shuffle
         self._steps_on, self._weights = steps_on, weights
+        self.present: Array | None = None
         self._steps: dict[int, tuple[Steps, Callable[[Array], bool]]] = {}
 
     def __iter__(self) -> Iterator[tuple[Steps, int, float]]:
@@ -64,6 +67,7 @@ class Batches:
         order = self._order()
         for start in range(0, self.rows, self._size):
             rows = order[start : start + self._size]
+            self.present = rows
             weight = len(rows) if self._weights is None else float(self._weights.take(rows).sum())
             yield self._take(rows), len(rows), weight
 

@@ -34,14 +34,17 @@ class DivergenceError(NonFiniteError):
         The pass in which it happened, counted from 0.
     node, place, inputs, cause
         What first became non-finite, where, and why, see `NonFiniteError`.
+    rows : array of int, or None
+        Which rows of X the batch had, in which that happened: row 0 of a place is ``X[error.rows[0]]``. None where all
+        rows of X were trained on at once, or it is not known.
     """
 
-    def __init__(self, message: str, pass_number: int, trace: Trace) -> None:
+    def __init__(self, message: str, pass_number: int, trace: Trace, rows: Array | None = None) -> None:
         super().__init__(message, trace)
-        self.pass_number = pass_number
+        self.pass_number, self.rows = pass_number, rows
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.pass_number, self.trace)
+        return type(self), (str(self), self.pass_number, self.trace, self.rows)
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,7 @@ class TrainedModel(LearningModel):
         flat.read()
         rng = self._rng(random_state)
         begin = _beginning(rng, resumed, listeners)
-        train, held = self._data(X, y, validation, sample_weight, class_weight, begin)
+        train, held, whose = self._data(X, y, validation, sample_weight, class_weight, begin)
         rows = len(train[self._X])
         size = self._batch_size(batch_size, len(X), rows)
         if measured.get("accuracy") is accuracy:
@@ -265,7 +265,10 @@ class TrainedModel(LearningModel):
 
         meter = Meter(self, train, held, measured, penalties, rate=isinstance(optimizer, Optimizer))
         batches = Batches(train, size, rng, steps_on, shuffle=shuffle, weights=train.get(self._w))
-        training = Training(self, flat, epochs, batches.count, _told_of_fit, listeners=listeners, meter=meter)
+        training = Training(
+            self, flat, epochs, batches.count, _told_of_fit,
+            listeners=listeners, meter=meter, whose=lambda: _present(whose, batches, len(X)),
+        )  # fmt: skip
         settings = {
             "optimizer": optimizer, "penalty": {name: penalties[p] for name, p in self._named() if p in penalties},
             "clip_norm": clip_norm, "batch_size": size, "rows": rows, "held out": len(held.get(self._X, ())),
@@ -363,9 +366,13 @@ class TrainedModel(LearningModel):
 
     def _data(
         self, X: Any, y: Any, validation: Any, sample_weight: Any, class_weight: Any, rng: np.random.Generator
-    ) -> tuple[dict[Node, Array], dict[Node, Array]]:
-        """Return what to train on, and what is held out, {} for nothing; looked at by the output."""
+    ) -> tuple[dict[Node, Array], dict[Node, Array], Array]:
+        """Return what to train on, what is held out, {} for nothing, and which rows are trained on.
+
+        The output has looked at all targets.
+        """
         train, held = self._feeds(X, y, sample_weight), {}
+        whose = np.arange(len(train[self._X]))
         labels = isinstance(self.output, ClassOutput) and train[self._y].dtype.kind in "iub"
         self._look_at(train)
         if class_weight is not None:
@@ -377,10 +384,12 @@ class TrainedModel(LearningModel):
             counts = train[self._w] > 0
             if not counts.any():
                 raise ValueError("the weights of all examples to train on are zero: then there is nothing to learn")
-            train = {node: array[counts] for node, array in train.items()} if not counts.all() else train
+            if not counts.all():
+                whose, train = whose[counts], {node: array[counts] for node, array in train.items()}
         if isinstance(validation, int | float | np.number):
             kept, out = held_out(validation, train[self._y], labels, rng)
             train, held = ({node: array[rows] for node, array in train.items()} for rows in (kept, out))
+            whose = whose[kept]
         elif validation is not None:
             arrays = validation_arrays(validation)
             try:
@@ -390,7 +399,7 @@ class TrainedModel(LearningModel):
                 raise type(error)(f"validation: {error}") from error
         if held and labels and train[self._y].ndim == 1:
             check_labels_seen(train[self._y], held[self._y])
-        return train, held
+        return train, held, whose
 
     def _look_at(self, feeds: Mapping[Node, Array]) -> None:
         """Let the output look at all targets; raise what it raises, as the graph would."""
@@ -398,6 +407,14 @@ class TrainedModel(LearningModel):
         # What overflows is found and named by the training.
         with np.errstate(over="ignore"):
             self._loss_of(np.zeros((len(feeds[self._y]), *scores.shape[1:]), scores.dtype), *list(feeds.values())[1:])
+
+
+def _present(whose: Array, batches: Batches, given: int) -> Array | None:
+    """Return which rows of X the present batch has; None where these are all of them."""
+    if batches.present is None:
+        return None if len(whose) == given else whose
+    found: Array = whose[batches.present]
+    return found
 
 
 def _beginning(rng: np.random.Generator, resumed: Resumed | None, callbacks: list[Any]) -> np.random.Generator:

@@ -108,12 +108,15 @@ class Training:
         *,
         listeners: Sequence[Any] = (),
         meter: Any = None,
+        whose: Callable[[], Array | None] | None = None,
     ) -> None:
         self.model, self.history, self.epochs, self.batches = model, History(), epochs, batches
         self.epoch, self.batch, self.loss, self.rate, self.first = 0, 0, math.nan, math.nan, 0
         self.rows, self.weight = 0, 1.0
         self.columns: tuple[str, ...] = () if meter is None else tuple(meter.columns)
         self.update: Update | None = None
+        # Which rows of the user's X the present batch has, None for all.
+        self.whose = whose
         # Why it is to end, or has ended; empty if nothing but the number of epochs says so.
         self.reason, self.interrupted = "", False
         # Whether a method of SciPy says that it has not found what it looked for.
@@ -363,7 +366,7 @@ class Training:
             # The captured program and the graph may round to both sides of the largest number.
             output = graph.nodes[graph.position(graph.outputs[0])]
             found = Trace(graph.names[graph.position(output)], type(output.gate).__name__, "became", math.inf)
-        return self._error(str(found), found)
+        return self._error(str(found), found, None if self.whose is None else self.whose())
 
     def _backward(self, objective: Objective) -> Trace | None:
         """Return which gradient is not finite where the values are, at the weights that are kept; None if all are.
@@ -377,13 +380,15 @@ class Training:
             return None
         return trace_gradient(objective.graph, values, objective.backward(values))
 
-    def _error(self, what: str, found: Trace) -> DivergenceError:
-        """Return the error for what was found, with what is kept, and what to do."""
+    def _error(self, what: str, found: Trace, rows: Array | None = None) -> DivergenceError:
+        """Return the error for what was found in some rows of X, with what is kept, and what to do."""
         last = "The last finite weights" if self.batches == 1 else "The weights of the beginning of the epoch"
         kept = "The initial weights are kept" if self.kept[0] == 0 else f"{last} are kept, but may be huge"
         where, advice = self._told(self)
+        if rows is not None:
+            where += f" (rows {', '.join(map(str, rows[:3]))}{', ...' if len(rows) > 3 else ''} of X)"
         text = f"training diverged in {where}: {what}. {kept}. {advice}"
-        return DivergenceError(text, self.epoch * self.batches + min(self.batch, self.batches - 1), found)
+        return DivergenceError(text, self.epoch * self.batches + min(self.batch, self.batches - 1), found, rows)
 
 
 EMPTY = {event: getattr(Callback, event) for event in EVENTS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 import warnings
 
@@ -793,7 +794,11 @@ def test_divergence(engine, size):
     count = -(-50 // size)
     epoch, batch = divmod(caught.value.pass_number, count)
     where = f"epoch {epoch}" + (f", batch {batch}" if count > 1 else "")
-    assert f"diverged in {where}: node {caught.value.node!r}" in str(caught.value)
+    message = str(caught.value)
+    if count > 1:
+        # Which rows, of which the last batch has two.
+        message = re.sub(r" \(rows \d+, \d+(, \d+, \.\.\.)? of X\)", "", message)
+    assert f"diverged in {where}: node {caught.value.node!r}" in message
     assert "smaller rate (it was 30)" in str(caught.value)
     other = Model([3, 1], output=SquaredError(), random_state=0, engine=engine)
     # If the epoch's first loss is the one that is not finite, the weights before the last one are kept.

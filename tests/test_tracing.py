@@ -26,7 +26,7 @@ from gates import (
     SumGate,
     Tanh,
 )
-from nngraph import Dense, DivergenceError, Graph, Input, Model, NonFiniteError, Parameter
+from nngraph import Dense, DivergenceError, GateRegressor, Graph, Input, Model, NonFiniteError, Parameter
 from nngraph.optimizers import GradientDescent
 from nngraph.tracing import all_finite, predictable, trace, trace_gradient
 
@@ -405,3 +405,53 @@ def test_descent_by_batches_is_traced():
         model.fit(X, y, epochs=50, batch_size=8, optimizer=GradientDescent(10.0), progress=False)
     assert caught.value.inputs
     assert "rate is too high" in caught.value.cause or "rate that is too high" in caught.value.cause
+
+
+D = np.random.default_rng(5).normal(size=(90, 3))
+T = 100 + np.arange(90.0)
+# A third weighs nothing.
+SOME = (np.arange(90) % 3 > 0).astype(float)
+STEEP = {"solver": GradientDescent(1e9), "activation": "identity", "random_state": 0, "max_iter": 50}
+
+
+@pytest.mark.parametrize("engine", ["numpy", "graph"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 16}, {"batch_size": 16, "validation": 0.3}, {"batch_size": 16, "sample_weight": SOME},
+        {"batch_size": 7, "sample_weight": SOME, "validation": 0.4}, {"batch_size": 90, "sample_weight": SOME},
+        {"batch_size": 90},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_row_of_a_batch_is_found_in_the_data(options, engine):
+    """`rows` says which row of X each row of the batch is, whatever was shuffled, held out or left out."""
+    model = Model([3, Dense(5), 1], output=SquaredError(), random_state=0, engine=engine)
+    with pytest.raises(DivergenceError) as caught:
+        model.fit(D, T, epochs=400, optimizer=GradientDescent(1e25), progress=False, **options)
+    hold(caught.value, whole=options == {"batch_size": 90})
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_size": 16}, {"early_stopping": True, "batch_size": 16}], ids=repr)
+@pytest.mark.parametrize("weights", [None, SOME])
+def test_a_row_of_an_estimators_batch_is_found_in_the_data(settings, weights):
+    """The estimators leave rows out, and hold some out, themselves."""
+    net = GateRegressor(**STEEP, **settings)
+    with pytest.raises(DivergenceError) as caught:
+        net.fit(D, T, weights)
+    hold(caught.value, whole=settings == {} and weights is None)
+    if "early_stopping" not in settings:
+        with pytest.raises(DivergenceError) as caught:
+            [net.partial_fit(D, T, weights) for _ in range(50)]
+        hold(caught.value, whole=False)
+
+
+def hold(error, whole):
+    """Assert that the target that the error shows stands where it says."""
+    assert (error.rows is None) == whole
+    (target,) = (element for element in error.inputs if element.name == "y")
+    row = target.place[0] if whole else error.rows[target.place[0]]
+    assert T[row] == target.value
+    if not whole and "partial_fit" not in str(error):
+        assert f"(rows {error.rows[0]}, {error.rows[1]}, {error.rows[2]}, ... of X)" in str(error)
+    assert_array_equal(pickle.loads(pickle.dumps(error)).rows, error.rows)  # noqa: S301 - our own

@@ -147,7 +147,7 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
         optimizer, size = self._optimizer(), None
         if isinstance(optimizer, Optimizer):
             optimizer, size = continued(optimizer, progress, _theta(model)), self._batch_size(len(train.X), model)
-        score = None if held is None else (lambda: self._score_of(model.decision_function(held.X), *held[1:]))
+        score = None if held is None else (lambda: self._score_of(model.decision_function(held.X), *held[1:3]))
         watch = Watch(self, progress, train, self._scale(), score, task, told)
         self.history_ = model.fit(
             train.X, self._targets(train.labels), sample_weight=train.weights,
@@ -230,7 +230,7 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
         """Return looked-at data; with `reset` the features are new, and unless `known` the kind of labels is."""
         X, y = checked(self, X, y, reset=reset)
         labels = self._labels(y, known=known)
-        return counting(Examples(X, labels, weighted(sample_weight, X)))
+        return counting(Examples(X, labels, weighted(sample_weight, X), np.arange(len(X))))
 
     def _held_out(self, given: Examples, validation: Sequence[Any], rng: Generator) -> tuple[Examples, Examples | None]:
         """Return what is trained on, and what is held out, if anything is."""
@@ -242,7 +242,9 @@ class GateEstimator(OpenedNet, CallbackSupportMixin, BaseEstimator):
         if X_val is not None:
             try:
                 X_val, y_val = checked(self, X_val, y_val, reset=False)
-                held = counting(Examples(X_val, self._labels(y_val, known=True), weighted(weight_val, X_val)))
+                held = counting(
+                    Examples(X_val, self._labels(y_val, known=True), weighted(weight_val, X_val), np.arange(len(X_val)))
+                )
                 if len(held.X) < 2 and not self._classes():
                     raise ValueError("R^2, which judges, needs two or more examples, got 1")
             except ValueError as error:

@@ -16,11 +16,12 @@ from nngraph.initializers import Generator
 
 
 class Examples(NamedTuple):
-    """Features, what is to be learned of each, and what each weighs, None if all weigh the same."""
+    """Features, what is to be learned of each, what each weighs (None if all alike), and which row of X it is."""
 
     X: Array
     labels: Array
     weights: Array | None
+    rows: Array
 
 
 def checked(estimator: Any, X: Any, y: Any = "no_validation", *, reset: bool = False) -> Any:
@@ -140,8 +141,8 @@ def counting(examples: Examples) -> Examples:
 
 def taken(examples: Examples, which: Array) -> Examples:
     """Return some of the examples."""
-    X, labels, weights = examples
-    return Examples(X[which], labels[which], None if weights is None else weights[which])
+    X, labels, weights, rows = examples
+    return Examples(X[which], labels[which], None if weights is None else weights[which], rows[which])
 
 
 def held_out(examples: Examples, share: float, rng: Generator, *, classes: int) -> tuple[Examples, Examples]:

@@ -91,19 +91,19 @@ class Online:
         for start in range(0, rows, size):
             some = order[start : start + size]
             batch = train if len(some) == rows else taken(train, some)
-            descent.load(*batch)
+            descent.load(batch.X, batch.labels, batch.weights)
             weight = float(len(some) if batch.weights is None else batch.weights.sum())
             penalty = float(self._alpha / 2 * sum(W.dot(W) for W in self._W))
             loss = descent.compute()
             if not math.isfinite(loss):
-                raise self._diverged(start // size, rate)
+                raise self._diverged(start // size, rate, batch)
             total += len(some) * (loss * scale + penalty / weight)
             descent.update(rate)
         if not (all_finite(descent.flat.theta) and all_finite(descent.flat.averages)):
-            raise self._diverged((rows - 1) // size, rate)
+            raise self._diverged((rows - 1) // size, rate, batch)
         return total / rows
 
-    def _diverged(self, batch: int, rate: float) -> DivergenceError:
+    def _diverged(self, batch: int, rate: float, examples: Examples) -> DivergenceError:
         found = self._descent.trace() or Trace("loss", type(self._output).__name__, "became", math.nan)
         text = f"partial_fit diverged in batch {batch}: {found}. The weights of before are kept"
-        return DivergenceError(f"{text}. {FIT_ADVICE.format(rate)}", batch, found)
+        return DivergenceError(f"{text}. {FIT_ADVICE.format(rate)}", batch, found, examples.rows)

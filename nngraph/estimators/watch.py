@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from gates.arrays import Array
 from nngraph.estimators.data import Examples
 from nngraph.estimators.progress import Progress
@@ -48,7 +50,7 @@ class Watch(Callback):
         data: dict[str, Any] | None = None,
     ) -> None:
         self._settings, self._progress, self._scale, self._score = settings, progress, scale, score
-        self._examples = len(train.X)
+        self._examples, self._rows_of_X = len(train.X), train.rows
         self._weight = float(self._examples if train.weights is None else train.weights.sum())
         self._task, self._data = task, data or {}
         self.failed = False
@@ -61,8 +63,19 @@ class Watch(Callback):
         """Find the weights that the penalty is on; what a fit goes on from is the best so far."""
         if self._score is not None and self._progress.validation_scores:
             self._best = training.weights()
+        inner = training.whose
+        if inner is not None:
+            training.whose = lambda: self._whose(inner())
         parts = training.parameters.values()
         self._weights = [part.ravel() for part in parts if part.ndim >= 2] if self._settings.alpha else []
+
+    def _whose(self, rows: Array | None) -> Array | None:
+        """Return which rows of the user's X some rows of what is trained on are, None for all in their order."""
+        mine = self._rows_of_X
+        if rows is not None:
+            found: Array = mine[rows]
+            return found
+        return None if (mine == np.arange(len(mine))).all() else mine
 
     def epoch_begin(self, training: Training) -> None:
         """Begin a sum, and a task of scikit-learn's."""
