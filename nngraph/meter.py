@@ -25,6 +25,8 @@ class Meter:
         The data, in the order features, targets and, if there are any, weights; `held` may be empty.
     metrics : mapping from name to function
     penalties : mapping from parameter to ElasticNet
+    weight : float
+        What all rows that are trained on weigh.
     rate : bool
         Whether there is a learning rate.
 
@@ -43,6 +45,7 @@ class Meter:
         held: Mapping[Node, Array],
         metrics: Mapping[str, Callable[[Any, Any], Any]],
         penalties: Mapping[Parameter, ElasticNet],
+        weight: float,
         *,
         rate: bool,
     ) -> None:
@@ -50,8 +53,7 @@ class Meter:
         # Each penalty, and which part of theta has it.
         parts = places(model.graph.parameters)
         self._penalties = [(penalty, parts[p]) for p, penalty in penalties.items()]
-        # The weights, if there are any, are the last of the data.
-        self._weight = float([*train.values()][2].sum()) if len(train) > 2 else len(next(iter(train.values())))
+        self._weight = weight
         self._parts = [("", train, list(train.values()))]
         if held:
             self._parts.append(("validation_", held, list(held.values())))

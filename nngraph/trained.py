@@ -263,8 +263,8 @@ class TrainedModel(LearningModel):
         def steps_on(data: Mapping[Node, Array]) -> Steps:
             return self._steps(self._objective(data), flat, engine, stays=size == rows)
 
-        meter = Meter(self, train, held, measured, penalties, rate=isinstance(optimizer, Optimizer))
         batches = Batches(train, size, rng, steps_on, shuffle=shuffle, weights=train.get(self._w))
+        meter = Meter(self, train, held, measured, penalties, batches.weight, rate=isinstance(optimizer, Optimizer))
         training = Training(
             self, flat, epochs, batches.count, _told_of_fit,
             listeners=listeners, meter=meter, whose=lambda: _present(whose, batches, len(X)),
